@@ -1,0 +1,1 @@
+"""Streams, their state and their forecasts: columns in, columns out, no effects."""

@@ -1,0 +1,1 @@
+"""The daemon: configuration, the task's life, the worker, metrics and endpoints."""

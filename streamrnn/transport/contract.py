@@ -1,0 +1,142 @@
+"""What the service asks of a transport, and what it is promised. `kafka.py` and `file.py` pass one test class.
+
+A transport delivers the records of input partitions and keeps, for each, what belongs together:
+
+    commit(outputs, dead letters, next offset)   all of it becomes visible, or none
+    save(snapshot)                               the newest whole snapshot is what `restore` returns
+
+The order in which a partition is taken over is part of the contract, because every other order reads what the
+predecessor can still change: fence -> restore -> offsets -> seek -> fetch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from streamrnn.engine.snapshot import SnapshotPages, StoredSnapshot
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PartitionId:
+    """One partition of the input topic (a file is partition 0 of the topic named after it)."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]"
+
+
+@dataclass(slots=True)
+class RawBatch:
+    """Undecoded records of one partition in offset order, as columns of equal length."""
+
+    offsets: list[int]
+    timestamps: list[int]  # epoch milliseconds
+    keys: list[bytes | None]
+    values: list[bytes | None]
+    headers: list[Headers]
+    next_offset: int  # where reading goes on: past the last record and past any gap behind it
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+
+@dataclass(slots=True)
+class EncodedBatch:
+    """Forecasts ready to be written, in order, as columns of equal length. A value of None is a tombstone."""
+
+    keys: list[bytes]
+    values: list[bytes | None]
+    timestamps: list[int]  # epoch milliseconds, those of the input messages
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that got no forecast, as it came, and why."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    stage: str  # decode | validate | forecast | encode
+    exception: str  # class name
+    message: str
+    headers: Headers = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Offsets:
+    """Where a partition stands: the group's committed offset (None: never committed) and the log's bounds."""
+
+    committed: int | None
+    earliest: int
+    end: int  # of the records that a read_committed reader may see
+
+
+class AssignmentListener(Protocol):
+    """Told which partitions this process has. Neither method may raise."""
+
+    async def revoked(self, partitions: frozenset[PartitionId]) -> None:
+        """A rebalance has begun: stop committing for these. The rebalance waits until this returns."""
+
+    def assigned(self, partitions: frozenset[PartitionId]) -> None:
+        """These are ours now, all others are not. Nothing is fetched from them before `Partition.seek`."""
+
+
+class Partition(Protocol):
+    """One life of one input partition: made anew for each attempt, never used again after an error."""
+
+    async def fence(self) -> None:
+        """From here on no predecessor can commit or save. First call of all."""
+
+    async def restore(self) -> StoredSnapshot | None:
+        """The newest whole snapshot, None where there is none. Raises SnapshotError if it cannot be read."""
+
+    async def offsets(self) -> Offsets:
+        """The committed offset and the bounds of the log, read now."""
+
+    async def seek(self, offset: int) -> None:
+        """Deliver records from this offset on."""
+
+    async def commit(
+        self, outputs: Sequence[EncodedBatch], dead_letters: Sequence[DeadLetter], next_offset: int
+    ) -> None:
+        """Write outputs, dead letters and the next offset, all or nothing. Raises TransportError."""
+
+    async def save(self, snapshot: SnapshotPages) -> None:
+        """Make this the snapshot that `restore` returns, all or nothing. Raises TransportError."""
+
+    async def close(self) -> None:
+        """Give up every connection and file, within a bounded time, whatever their state. Never raises."""
+
+
+class Transport(Protocol):
+    """A source of partitions and of their records."""
+
+    @property
+    def ended(self) -> bool:
+        """True once every record there will ever be has been fetched (a file that was read to its end)."""
+
+    async def start(self, listener: AssignmentListener) -> None:
+        """Join. Raises FatalError where trying again is useless, TransportError where it is not."""
+
+    async def fetch(self, max_wait: float) -> dict[PartitionId, RawBatch]:
+        """What has arrived for partitions that were sought and are not paused; empty after max_wait seconds."""
+
+    def pause(self, partition: PartitionId) -> None:
+        """Deliver nothing for this partition until it is resumed."""
+
+    def resume(self, partition: PartitionId) -> None:
+        """Deliver again, from where delivery stopped."""
+
+    def partition(self, partition: PartitionId) -> Partition:
+        """A fresh handle on an assigned partition."""
+
+    async def stop(self) -> None:
+        """Leave. Never raises, ends within a bounded time."""
