@@ -1,0 +1,33 @@
+"""Fixtures of the tests that need a real broker. They fail where it cannot be started: a skip would hide it."""
+
+import itertools
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kafka.broker import Broker, close_broker, open_broker
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.kafka)
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """One broker for the whole run. Whoever freezes it thaws it, whoever stops it starts it again."""
+    running = open_broker(tmp_path_factory.mktemp("kafka"))
+    yield running
+    close_broker(running)
+
+
+@pytest.fixture
+def unique() -> Callable[[str], str]:
+    """A function that turns "sensors" into a name that no other test and no other run has."""
+    run, count = uuid.uuid4().hex[:8], itertools.count()
+    return lambda name: f"{name}-{run}-{next(count)}"
