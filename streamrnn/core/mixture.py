@@ -1,0 +1,105 @@
+"""The mixture of experts: weights by regret, so that it is soon as good as the best expert, and never far behind.
+
+For the mixture's forecast ŷ, an expert's ŷ_k and the label y, the instantaneous regret is
+
+    r_k = 2 (ŷ - y) (ŷ - ŷ_k) / q     clipped to ±50, q the running squared error of the mixture
+
+and with R = γ R + r, V = γ V + r² (second-order bounds: Gaillard, Stoltz and van Erven 2014)
+
+    u_k = R_k / sqrt(V_k) + pooled_k + prior_k,     weight_k ∝ max(u_k, 0)
+
+Two such mixtures (γ = .9995 and 1) are averaged, and a last pass of the same kind mixes that average with
+persistence. Forecasts here are deviations from the last value in units of S: persistence is 0.
+
+Axes: B rows, P horizons, G = 2 memories, K experts. Expert 0 is persistence.
+"""
+
+from dataclasses import dataclass
+
+from streamrnn.core.backend import Array, array_module
+
+MEMORIES = (0.9995, 1.0)
+LAST_MEMORY = 0.9998
+REGRET_CLIP = 50.0
+ERROR_WINDOW = 300
+PRIOR_PERSISTENCE, PRIOR_OTHER = 2.0, -1.0
+LAST_PRIOR = (1.0, 0.5)  # the average, persistence
+POOL_CLIP = 4.0  # what other series say of an expert weighs at most as much as a regret of this many deviations
+TINY = 1e-12
+
+
+@dataclass(slots=True)
+class Regrets:
+    """One series' memory of who was right. Arrays are updated in place."""
+
+    total: Array  # R (B, P, G, K)
+    square: Array  # V (B, P, G, K)
+    last_total: Array  # (B, P, 2)
+    last_square: Array  # (B, P, 2)
+    error: Array  # q (B, P), running squared error of the published forecast
+
+
+def pooled_advantage(total: Array, square: Array) -> Array:
+    """What all series of the task together say of each expert: R / sqrt(V), bounded; (P, G, K) -> (P, G, K)."""
+    xp = array_module(total)
+    return xp.clip(total / xp.sqrt(square + TINY), -POOL_CLIP, POOL_CLIP)
+
+
+def mix(experts: Array, regrets: Regrets, prior: Array) -> tuple[Array, Array]:
+    """Forecasts of both mixtures (B, P, G) and the published one (B, P).
+
+    experts (B, P, K) deviations; prior (P, G, K): the pooled advantage plus the constant prior.
+    """
+    xp = array_module(experts)
+    u = regrets.total / xp.sqrt(regrets.square + TINY)
+    u += prior
+    xp.maximum(u, 0.0, out=u)
+    mass = u.sum(-1)  # (B, P, G)
+    mixed = (u * experts[:, :, None, :]).sum(-1) / xp.maximum(mass, TINY)  # all weights 0: persistence
+    average = mixed.mean(-1)
+    last = regrets.last_total / xp.sqrt(regrets.last_square + TINY)
+    last += xp.asarray(LAST_PRIOR, last.dtype)
+    xp.maximum(last, 0.0, out=last)
+    published = average * last[:, :, 0] / xp.maximum(last.sum(-1), TINY)
+    return mixed, published
+
+
+def learn(
+    experts: Array, mixed: Array, published: Array, label: Array, valid: Array, counted: Array, regrets: Regrets
+) -> Array:
+    """Take in labels that have arrived; returns this step's regrets r (B, P, G, K), 0 where not valid.
+
+    experts (B, P, K), mixed (B, P, G), published (B, P): as they were when forecast; label, valid (B, P);
+    counted (B, P): labels this series has had before, for the gain of q.
+    """
+    xp = array_module(experts)
+    dtype = experts.dtype
+    squared = (published - label) ** 2
+    gain = valid * xp.maximum(1.0 / ERROR_WINDOW, 1.0 / (counted + 1.0)).astype(dtype)
+    regrets.error += gain * (squared - regrets.error)
+    unit = valid * 2.0 / (regrets.error + TINY)  # (B, P)
+
+    r: Array = (mixed[..., None] - experts[:, :, None, :]) * ((mixed - label[:, :, None]) * unit[:, :, None])[
+        ..., None
+    ]
+    xp.clip(r, -REGRET_CLIP, REGRET_CLIP, out=r)
+    decay = xp.where(valid[..., None], xp.asarray(MEMORIES, dtype), dtype.type(1.0))[..., None]  # (B, P, G, 1)
+    regrets.total *= decay
+    regrets.total += r
+    regrets.square *= decay
+    regrets.square += r * r
+
+    average = mixed.mean(-1)
+    pair = xp.stack([published - average, published], axis=-1)  # against the average, against persistence
+    s = xp.clip(pair * ((published - label) * unit)[..., None], -REGRET_CLIP, REGRET_CLIP)
+    decay = xp.where(valid, dtype.type(LAST_MEMORY), dtype.type(1.0))[..., None]
+    regrets.last_total *= decay
+    regrets.last_total += s
+    regrets.last_square *= decay
+    regrets.last_square += s * s
+    return r
+
+
+def priors(experts: int) -> list[float]:
+    """The constant prior of each expert: until some 150 labels have arrived it rules."""
+    return [PRIOR_PERSISTENCE] + [PRIOR_OTHER] * (experts - 1)

@@ -1,0 +1,202 @@
+"""Predict, then learn, over a batch of records: the whole of a task's state, as a function of what it has read."""
+
+from dataclasses import dataclass, field
+from types import ModuleType
+
+import numpy as np
+
+from streamrnn.core.backend import to_host
+from streamrnn.engine.layout import START_STRIDE, series_layout
+from streamrnn.engine.series_step import Stepped, step_series
+from streamrnn.engine.settings import ForecastSettings
+from streamrnn.engine.shared_model import Learnt, SharedModel
+from streamrnn.engine.stream_table import StreamTable
+from streamrnn.records import ForecastBatch, RecordBatch, Scores
+
+BOUNDARY_STEPS = 4096  # at most so many steps between two learning boundaries
+FEW, SEVERAL = 128, 512  # series up to which windows start every 4 and every 8 steps; beyond that every 16
+WARM_STEPS = 150  # labels after which a stream's mixture is past its priors
+CLOCK_RECORDS = 4096  # `ttl` goes by the median timestamp of so many records
+CHUNK = 512  # series stepped together, so that what they touch stays in the cache
+
+
+@dataclass(slots=True)
+class Progress:
+    """What happened at the learning boundaries since `Forecaster.progress` was last taken."""
+
+    learnt: Learnt = field(default_factory=Learnt)
+    evicted: dict[str, int] = field(default_factory=lambda: {"ttl": 0, "max_streams": 0})
+
+
+class Forecaster:
+    """All streams of one task. The same steps in the same order give the same forecasts, however they are cut."""
+
+    def __init__(self, settings: ForecastSettings, xp: ModuleType = np) -> None:
+        self.settings, self.xp = settings, xp
+        self.layout = series_layout(settings)
+        self.table = StreamTable(self.layout, xp)
+        self.model = SharedModel(settings, xp)
+        self.step_number = 0  # steps taken by the task
+        self.last_boundary = 0
+        self.next_boundary = 1
+        self.known = 0  # streams known at the last boundary
+        self.clock_ring = np.zeros(0, np.int64)  # the last timestamps, for `ttl`
+        self._progress = Progress()
+
+    @property
+    def stride(self) -> int:
+        """Steps between the starts of a series' windows: few series learn each step often, many learn it once."""
+        series = self.known * self.settings.features
+        stride = 4 if series <= FEW else 8 if series <= SEVERAL else 16
+        return max(START_STRIDE, min(stride, self.settings.window // START_STRIDE * START_STRIDE))
+
+    def progress(self) -> Progress:
+        """What the boundaries did since the last call."""
+        made, self._progress = self._progress, Progress()
+        return made
+
+    def forecast(self, batch: RecordBatch, every_step: bool = False) -> ForecastBatch:
+        """Forecast after every record (or every step), then learn from it; the order is the batch's."""
+        P, D = len(self.settings.horizons), self.settings.features
+        steps, last = len(batch.values), batch.first_step[1:] - 1
+        M = steps if every_step else len(batch)
+        record = np.repeat(np.arange(len(batch)), np.diff(batch.first_step))  # (K,) the record of each step
+        slot_of_step = np.arange(steps) if every_step else np.full(steps, -1)
+        if not every_step:
+            spoken = np.flatnonzero(~batch.forget)
+            slot_of_step[last[spoken]] = spoken
+        made = _Output(batch, record, slot_of_step, self._without_sentinels(batch.values), M, P, D)
+
+        position = clocked = 0
+        forgotten = np.flatnonzero(batch.forget).tolist()
+        while True:
+            stop = min(steps, position + self.next_boundary - self.step_number)
+            if forgotten:
+                stop = min(stop, int(batch.first_step[forgotten[0]]))
+            if stop > position:
+                self._segment(made, position, stop)
+                position = stop
+            if self.step_number == self.next_boundary:
+                seen = int(np.searchsorted(batch.first_step[:-1], position))
+                self._tick(batch.timestamps[clocked:seen])
+                clocked = seen
+                self._boundary()
+            elif forgotten and batch.first_step[forgotten[0]] == position:
+                self._forget(batch.keys[forgotten.pop(0)])
+            elif position == steps:
+                break
+        self._tick(batch.timestamps[clocked:])
+        return made.result(every_step)
+
+    def _without_sentinels(self, values: np.ndarray) -> np.ndarray:
+        if not self.settings.missing:
+            return values
+        return np.where(np.isin(values, self.settings.missing), np.nan, values)
+
+    def _segment(self, made: "_Output", first: int, stop: int) -> None:
+        """Step all streams through steps first .. stop - 1, which hold no boundary: wave after wave."""
+        batch, table = made.batch, self.table
+        records = made.record[first:stop]
+        low, high = int(records[0]), int(records[-1]) + 1
+        slot_of_record = table.slots(batch.keys[low:high])
+        slots = slot_of_record[records - low]
+        wide = max(1, CHUNK // self.settings.features)
+        for wave in _waves(slots):
+            for start in range(0, len(wave), wide):
+                chunk = wave[start : start + wide]
+                self._wave(made, first + chunk, slots[chunk], self.step_number + chunk)
+        table.last_step[slots] = self.step_number + np.arange(stop - first)
+        table.last_seen[slot_of_record] = batch.timestamps[low:high]
+        table.touched[slots] = True
+        self.step_number += stop - first
+
+    def _wave(self, made: "_Output", steps: np.ndarray, slots: np.ndarray, numbers: np.ndarray) -> None:
+        """Step distinct streams once."""
+        table, xp, D = self.table, self.xp, self.settings.features
+        rows = table.rows(slots)
+        time = table.step_times(rows, made.batch.times[steps], made.batch.left[steps])
+        made.times[steps] = time
+        value = xp.asarray(made.values[steps].ravel())
+        stepped = step_series(table, self.model, rows, value, xp.asarray(np.repeat(time, D)))
+        if self.settings.learning:
+            self.model.contribute(stepped.regrets)
+            self.model.collect(table, rows, stepped.steps, xp.asarray(np.repeat(numbers, D)), self.stride)
+        made.put(steps, stepped, self.model.updates)
+
+    def _boundary(self) -> None:
+        """All that changes what streams share happens here."""
+        taken = self.step_number - self.last_boundary
+        if self.settings.learning:
+            learnt, total = self.model.learn(self.table, taken / max(1, self.known)), self._progress.learnt
+            total.updates += learnt.updates
+            total.rollbacks += learnt.rollbacks
+            if learnt.updates:
+                total.loss, total.gradient_norm = learnt.loss, learnt.gradient_norm
+        clock = int(np.median(self.clock_ring)) if len(self.clock_ring) else 0
+        for reason, number in self.table.evict(clock).items():
+            self._progress.evicted[reason] += number
+        self.known = len(self.table)
+        self.last_boundary = self.step_number
+        self.next_boundary = self.step_number + max(1, min(BOUNDARY_STEPS, self.stride * self.known))
+
+    def _forget(self, key: bytes) -> None:
+        slot = int(self.table.index.look_up([key])[0])
+        if slot >= 0:
+            self.table.forget(slot)
+
+    def _tick(self, timestamps: np.ndarray) -> None:
+        if self.settings.ttl_ms is not None:
+            self.clock_ring = np.concatenate([self.clock_ring, timestamps])[-CLOCK_RECORDS:]
+
+
+def _waves(slots: np.ndarray) -> list[np.ndarray]:
+    """Cut steps into waves of distinct streams: the first step of each, then the second of each, ..."""
+    order = np.argsort(slots, kind="stable")
+    ordered = slots[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    if len(starts) == len(slots):
+        return [np.arange(len(slots))]
+    lengths = np.diff(np.append(starts, len(slots)))
+    rank = np.empty(len(slots), np.int64)
+    rank[order] = np.arange(len(slots)) - np.repeat(starts, lengths)
+    by_rank = np.argsort(rank, kind="stable")
+    return np.split(by_rank, np.cumsum(np.bincount(rank))[:-1])
+
+
+class _Output:
+    """The forecasts of a batch as they are made, and what is needed to put each where it belongs."""
+
+    def __init__(
+        self, batch: RecordBatch, record: np.ndarray, slot: np.ndarray, values: np.ndarray, M: int, P: int, D: int
+    ) -> None:
+        self.batch, self.record, self.values = batch, record, values
+        self.slot = slot  # (K,) where a step's forecast is published, -1: nowhere
+        self.times = batch.times.copy()
+        self.mean, self.lower, self.upper = (np.full((M, P, D), np.nan) for _ in range(3))
+        self.warm, self.model = np.zeros(M, bool), np.zeros(M, np.int64)
+        self.scores = Scores.zero(P)
+
+    def put(self, steps: np.ndarray, stepped: Stepped, updates: int) -> None:
+        """Take the forecasts of steps whose series have just stepped."""
+        self.scores.add(stepped.scores)
+        slot = self.slot[steps]
+        spoken = slot >= 0
+        if not spoken.any():
+            return
+        _, P, D = self.mean.shape
+        where = slot[spoken]
+        for name in ("mean", "lower", "upper"):
+            made = to_host(getattr(stepped, name)).reshape(-1, D, P)[spoken]
+            getattr(self, name)[where] = made.transpose(0, 2, 1)
+        self.warm[where] = (to_host(stepped.scored).reshape(-1, D)[spoken] >= WARM_STEPS).all(1)
+        self.model[where] = updates
+
+    def result(self, every_step: bool) -> ForecastBatch:
+        batch = self.batch
+        if every_step:
+            times = self.times
+        else:
+            times = np.zeros(len(batch), np.int64)
+            spoken = ~batch.forget
+            times[spoken] = self.times[batch.first_step[1:][spoken] - 1]
+        return ForecastBatch(every_step, self.mean, self.lower, self.upper, times, self.warm, self.model, self.scores)

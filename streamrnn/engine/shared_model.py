@@ -1,0 +1,161 @@
+"""What all streams of a task share: the recurrent network's weights and the pooled regrets of the experts.
+
+All of it is constant between learning boundaries. What the streams contribute meanwhile waits: windows with the
+number of the step that made them due, regrets in integer sums, which are the same in whatever order they are added.
+"""
+
+from dataclasses import dataclass, field
+from types import ModuleType
+
+import numpy as np
+
+from streamrnn.core import mixture
+from streamrnn.core.backend import Array, Parameters, to_host
+from streamrnn.core.cells import CELLS, initial_cell
+from streamrnn.core.optimisers import AdamState, adam_init, adam_update, clip_by_global_norm
+from streamrnn.core.truncated_bptt import window_gradients
+from streamrnn.engine.layout import EMBEDDING, EXPERTS, INPUTS, MEMORIES, START_STRIDE
+from streamrnn.engine.settings import ForecastSettings
+from streamrnn.engine.stream_table import StreamTable
+
+BATCH = 256  # windows learnt together
+RATE_DECAY = 300.0  # updates after which the rate has fallen by 1/sqrt(2)
+EMBEDDING_RATE = 0.02
+NARROW = 14  # heads with fewer outputs are summed without BLAS, whose kernels there depend on the number of rows
+FIXED_POINT = 2.0**30  # regrets are summed as integers in these units
+
+
+@dataclass(slots=True)
+class Windows:
+    """Windows of truncated BPTT whose labels have all arrived, as columns; each append is one array a column."""
+
+    numbers: list[Array] = field(default_factory=list)  # (n,) the task's step that made the window due
+    rows: list[Array] = field(default_factory=list)  # (n,)
+    starts: list[Array] = field(default_factory=list)  # (n, H)
+    inputs: list[Array] = field(default_factory=list)  # (n, T, I)
+    targets: list[Array] = field(default_factory=list)  # (n, T, P), NaN: no label
+
+    COLUMNS = ("numbers", "rows", "starts", "inputs", "targets")
+
+
+@dataclass(slots=True)
+class Learnt:
+    """What one boundary did."""
+
+    updates: int = 0
+    rollbacks: int = 0
+    loss: float = float("nan")  # of the last update
+    gradient_norm: float = float("nan")
+
+
+class SharedModel:
+    """The recurrent expert and the experts' pooled standing."""
+
+    def __init__(self, settings: ForecastSettings, xp: ModuleType = np) -> None:
+        self.settings, self.xp = settings, xp
+        self.cell = CELLS[settings.cell]
+        P = len(settings.horizons)
+        p = initial_cell(self.cell, INPUTS + EMBEDDING, settings.hidden, np.random.default_rng(settings.seed))
+        p |= {"V": np.zeros((settings.hidden, P)), "d": np.zeros(P)}  # so the first forecast is persistence
+        self.parameters: Parameters = {name: xp.asarray(value, "float32") for name, value in p.items()}
+        self.adam: AdamState = adam_init(self.parameters)
+        self.windows = Windows()
+        shape = (P, MEMORIES, len(EXPERTS))
+        self.pooled_total, self.pooled_square = np.zeros(shape), np.zeros(shape)
+        self.partial_total, self.partial_square = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        far = np.array(settings.horizons) > 1
+        self.loss_weight = xp.asarray(np.where(far, min(1.0, 3.0 / P), 1.0), "float32")  # (P,)
+        self._weigh_experts()
+
+    @property
+    def updates(self) -> int:
+        """Weight updates made so far: the `model` of a forecast."""
+        return self.adam.count
+
+    def step(self, inputs: Array, embedding: Array, hidden: Array) -> tuple[Array, Array]:
+        """H' (B, H) and the network's outputs (B, P) in units of each target's running size."""
+        xp, p, B = self.xp, self.parameters, len(inputs)
+        x = xp.concatenate([inputs, embedding], axis=1)
+        if B == 1:  # a product of one row uses another kernel, and rounds differently
+            x, hidden = xp.repeat(x, 2, axis=0), xp.repeat(hidden, 2, axis=0)
+        xw = x @ p["W"]
+        xw += p["b"]
+        hidden, _ = self.cell.forward(p, xw, hidden)
+        output = xp.einsum("bh,hp->bp", hidden, p["V"]) if p["V"].shape[1] < NARROW else hidden @ p["V"]
+        output += p["d"]
+        return hidden[:B], output[:B]
+
+    def collect(self, table: StreamTable, rows: Array, steps: Array, numbers: Array, stride: int) -> None:
+        """Put aside the windows that have become due. steps (B,): made so far; numbers (B,): the task's steps."""
+        layout, T = table.layout, self.settings.window
+        start = steps - self.settings.longest - T
+        due = self.xp.flatnonzero((start >= 0) & (start % stride == 0))
+        if not due.size:
+            return
+        rows, start = rows[due], start[due]
+        slots = rows[:, None] * layout.window_slots + (start[:, None] + self.xp.arange(T)) % layout.window_slots
+        slabs, w = table.slabs, self.windows
+        w.numbers.append(numbers[due])
+        w.rows.append(rows)
+        w.starts.append(slabs["window_starts"][rows, start // START_STRIDE % layout.start_slots])
+        for column, name in ((w.inputs, "window_inputs"), (w.targets, "window_targets")):
+            column.append(slabs[name].reshape(-1, slabs[name].shape[2])[slots])
+
+    def contribute(self, regrets: Array) -> None:
+        """Add regrets r (B, P, G, K) of one step to the sums that wait for the boundary."""
+        xp = self.xp
+        square = regrets * regrets
+        for name, values in (("partial_total", regrets), ("partial_square", square)):
+            summed = xp.rint(values * xp.float64(FIXED_POINT)).astype("int64").sum(0)
+            getattr(self, name)[...] += to_host(summed)
+
+    def learn(self, table: StreamTable, steps_a_stream: float) -> Learnt:
+        """At a learning boundary: fold the pooled regrets, then learn the waiting windows in step order."""
+        decay = np.array(mixture.MEMORIES)[:, None] ** steps_a_stream  # (G, 1)
+        self.pooled_total = self.pooled_total * decay + self.partial_total / FIXED_POINT
+        self.pooled_square = self.pooled_square * decay + self.partial_square / FIXED_POINT
+        self.partial_total[...] = self.partial_square[...] = 0
+        self._weigh_experts()
+        learnt = Learnt()
+        if self.windows.numbers:
+            numbers, rows, starts, inputs, targets = (
+                self.xp.concatenate(getattr(self.windows, name)) for name in Windows.COLUMNS
+            )
+            self.windows = Windows()
+            order = self.xp.argsort(numbers, kind="stable")
+            for first in range(0, len(order), BATCH):
+                batch = order[first : first + BATCH]
+                self._update(table, rows[batch], starts[batch], inputs[batch], targets[batch], learnt)
+        return learnt
+
+    def _update(
+        self, table: StreamTable, rows: Array, starts: Array, inputs: Array, targets: Array, learnt: Learnt
+    ) -> None:
+        """One step of Adam on one batch of windows; undone where it would not leave finite weights."""
+        xp, (B, T, _) = self.xp, inputs.shape
+        embeddings = table.slabs["embedding"]
+        x = xp.empty((T, B, INPUTS + EMBEDDING), "float32")
+        x[:, :, :INPUTS] = inputs.transpose(1, 0, 2)
+        x[:, :, INPUTS:] = embeddings[rows]
+        target = xp.ascontiguousarray(targets.transpose(1, 0, 2))
+        known = ~xp.isnan(target)
+        counted = int(known.any(-1).sum())
+        if not counted:
+            return
+        target = xp.where(known, target, xp.float32(0))
+        made = window_gradients(self.cell, self.parameters, x, starts, target, known * self.loss_weight)
+        gradients, norm = clip_by_global_norm(made.parameters, self.settings.clip_norm)
+        learnt.loss, learnt.gradient_norm = made.loss, norm
+        rate = self.settings.rate / (1.0 + self.updates / RATE_DECAY) ** 0.5
+        parameters, adam = adam_update(self.parameters, gradients, self.adam, rate)
+        if not (np.isfinite(norm) and all(bool(xp.isfinite(v).all()) for v in parameters.values())):
+            learnt.rollbacks += 1
+            return
+        self.parameters, self.adam = parameters, adam
+        # the loss is a mean over all windows: counted / T makes the step that of the window's own loss
+        xp.add.at(embeddings, rows, (-EMBEDDING_RATE * counted / T) * made.inputs[:, :, INPUTS:].sum(0))
+        learnt.updates += 1
+
+    def _weigh_experts(self) -> None:
+        standing = mixture.pooled_advantage(self.pooled_total, self.pooled_square)
+        self.prior = self.xp.asarray(standing + mixture.priors(len(EXPERTS)), "float32")  # (P, G, K)

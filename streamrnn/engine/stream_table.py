@@ -1,0 +1,141 @@
+"""The state of every stream of a task: slabs of rows, found by key, gathered, stepped, scattered, evicted.
+
+A stream has a slot; its D series are the rows slot·D .. slot·D + D - 1 of every slab.
+"""
+
+from types import ModuleType
+
+import numpy as np
+
+from streamrnn.core import intervals, readout
+from streamrnn.core.backend import Array, to_host
+from streamrnn.engine.key_index import KeyIndex
+from streamrnn.engine.layout import TIME, Layout
+
+FIRST_CAPACITY = 64
+INSERTION_SLACK = 4096  # between two boundaries the table may hold this many streams above max_streams
+
+
+class StreamTable:
+    """Slabs of per-series state. Between learning boundaries it only grows; at them it evicts."""
+
+    def __init__(self, layout: Layout, xp: ModuleType = np) -> None:
+        self.layout, self.xp = layout, xp
+        self.index = KeyIndex()
+        self.capacity = 0  # slots
+        self.slabs: dict[str, Array] = {f.name: xp.zeros((0, *f.shape), f.dtype) for f in layout.fields}
+        self.live = np.zeros(0, bool)  # (C,)
+        self.last_step = np.zeros(0, np.int64)  # (C,) number of the task's step at which the stream last stepped
+        self.last_seen = np.zeros(0, np.int64)  # (C,) Kafka timestamp of its last record, ms
+        self.touched = np.zeros(0, bool)  # (C,) changed since the last snapshot
+        self._features = np.arange(layout.settings.features)
+        self.horizons: Array = xp.asarray(layout.settings.horizons, "int64")  # (P,)
+        self.horizon_offsets: Array = xp.asarray(layout.horizon_offsets)  # (P,)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def slots(self, keys: list[bytes]) -> np.ndarray:
+        """The slot of each key (R,) int64; streams that are new get one with the state of a newborn."""
+        slots = self.index.look_up(keys)
+        unknown = np.flatnonzero(slots < 0)
+        if unknown.size:
+            born: dict[bytes, int] = {}
+            for i in unknown.tolist():
+                key = keys[i]
+                if key not in born:
+                    born[key] = self.index.insert(key)
+                slots[i] = born[key]
+            self._reset(np.array(list(born.values())))
+        return slots
+
+    def rows(self, slots: np.ndarray) -> Array:
+        """Row numbers of all series of these streams (B·D,), a stream's D features side by side."""
+        if len(self._features) == 1:
+            return self.xp.asarray(slots)
+        return self.xp.asarray((slots[:, None] * len(self._features) + self._features).ravel())
+
+    def step_times(self, rows: Array, times: np.ndarray, left: np.ndarray) -> np.ndarray:
+        """The time of each step (B,) ms, for rows (B·D,) about to make it.
+
+        A step whose `times` is that of a later one, `left` - 1 steps on, is spread evenly between the stream's
+        previous step and that one; where the stream has no previous step it happens then.
+        """
+        if (left == 1).all():
+            return times
+        lead = rows[:: len(self._features)]
+        known = to_host(self.slabs["steps"][lead] > 0)
+        previous = to_host(self.slabs["moments"][lead, TIME])
+        previous = np.where(known, previous.astype(np.int64), times)
+        return previous + (times - previous) // left
+
+    def gather(self, names: tuple[str, ...], rows: Array) -> dict[str, Array]:
+        """Copies of these rows of these slabs, name -> (B, ...)."""
+        return {name: self.slabs[name].take(rows, axis=0) for name in names}
+
+    def scatter(self, gathered: dict[str, Array], rows: Array) -> None:
+        """Write back what was gathered."""
+        for name, values in gathered.items():
+            self.slabs[name][rows] = values
+
+    def forget(self, slot: int) -> None:
+        """Drop one stream. Its slot rests until the next boundary, so that nothing learnt reaches a successor."""
+        self.index.remove(slot)
+        self.live[slot] = False
+        self.touched[slot] = True
+
+    def evict(self, clock: int) -> dict[str, int]:
+        """At a learning boundary: drop what `ttl` and `max_streams` say; returns the number by reason."""
+        settings, dropped = self.layout.settings, {"ttl": 0, "max_streams": 0}
+        if settings.ttl_ms is not None:
+            stale = np.flatnonzero(self.live & (clock - self.last_seen > settings.ttl_ms))
+            dropped["ttl"] = len(stale)
+            self._drop(stale)
+        excess = len(self) - settings.max_streams
+        if excess > 0:
+            live = np.flatnonzero(self.live)
+            oldest = live[np.argpartition(self.last_step[live], excess - 1)[:excess]]
+            dropped["max_streams"] = excess
+            self._drop(oldest)
+        self.index.release()
+        return dropped
+
+    def _drop(self, slots: np.ndarray) -> None:
+        for slot in slots.tolist():
+            self.forget(slot)
+
+    def _reset(self, slots: np.ndarray) -> None:
+        if slots.max() >= self.capacity:
+            self.grow(int(slots.max()) + 1)
+        rows = self.rows(slots)
+        for name, slab in self.slabs.items():
+            slab[rows] = self._newborn(name)
+        self.live[slots] = True
+        self.touched[slots] = True
+
+    def _newborn(self, name: str) -> Array | float:
+        if name == "curvature":
+            curvature: Array = readout.PRIOR * self.xp.eye(self.slabs[name].shape[1], dtype="float32")
+            return curvature
+        if name == "quantiles":
+            return intervals.initial_quantile(self.layout.settings.coverage)
+        return float("nan") if name == "window_targets" else 0.0
+
+    def grow(self, slots: int) -> None:
+        """Make room for at least this many slots."""
+        capacity = max(FIRST_CAPACITY, self.capacity)
+        while capacity < slots:
+            capacity += capacity // 2
+        limit = self.layout.settings.max_streams + INSERTION_SLACK
+        capacity = max(min(capacity, limit), slots)
+        features = len(self._features)
+        for name, slab in self.slabs.items():
+            larger = self.xp.zeros((capacity * features, *slab.shape[1:]), slab.dtype)
+            larger[: len(slab)] = slab
+            self.slabs[name] = larger
+        for name in ("live", "last_step", "last_seen", "touched"):
+            old = getattr(self, name)
+            new = np.zeros(capacity, old.dtype)
+            new[: len(old)] = old
+            setattr(self, name, new)
+        self.capacity = capacity
