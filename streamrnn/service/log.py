@@ -1,0 +1,79 @@
+"""The log: one line a fact, for people or for machines.
+
+A line's task, partition and offset are given as `logger.info("...", extra={"task": ..., "partition": ...})`.
+"""
+
+import json
+import logging
+import sys
+import time
+from typing import Literal, TextIO
+
+FIELDS = ("task", "partition", "offset")
+# These speak of every reconnection; what matters of it is told once by ourselves.
+_TALKATIVE = ("aiokafka", "aiohttp", "asyncio")
+
+
+def setup(level: str, format: Literal["text", "json"], stream: TextIO | None = None) -> None:  # noqa: A002
+    """Sends all logging of this process to the stream (stderr where there is none given); call it again to change it.
+
+    level is one of debug, info, warning, error. Raises ValueError for another.
+    """
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, _Handler)]:
+        root.removeHandler(handler)
+    handler = _Handler(stream or sys.stderr)
+    handler.setFormatter(_JsonLine() if format == "json" else _TextLine())
+    root.setLevel(level.upper())
+    root.addHandler(handler)
+    logging.captureWarnings(True)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.ERROR)
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Ours, so that a second setup finds it among the others."""
+
+
+class _TextLine(logging.Formatter):
+    """`2026-01-02T03:04:05.678Z info message task=sensors[3] offset=81723`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
+        exception = _exception(record, self)
+        line = f"{_utc(record.created)} {record.levelname.lower():<7} {record.getMessage()}{fields}"
+        return _on_one_line(f"{line}: {exception}" if exception else line)
+
+
+class _JsonLine(logging.Formatter):
+    """One JSON object with time, level, logger, message, and what else there is."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": _utc(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_fields(record),
+        }
+        if exception := _exception(record, self):
+            line["exception"] = exception
+        return json.dumps(line, default=str)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    return {name: value for name in FIELDS if (value := getattr(record, name, None)) is not None}
+
+
+def _exception(record: logging.LogRecord, formatter: logging.Formatter) -> str:
+    return formatter.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else ""
+
+
+def _utc(seconds: float) -> str:
+    whole, milliseconds = divmod(int(seconds * 1000), 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{milliseconds:03d}Z"
+
+
+def _on_one_line(text: str) -> str:
+    """Control characters escaped: what a record's bytes put into a message cannot fake a line."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

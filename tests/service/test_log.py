@@ -1,0 +1,84 @@
+"""The log: one line a fact."""
+
+import io
+import json
+import logging
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamrnn.service.log import setup
+
+logger = logging.getLogger("streamrnn.test")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
+    logging.captureWarnings(False)
+
+
+def lines(form: Literal["text", "json"], message: str, level: str = "info", **extra: object) -> list[str]:
+    stream = io.StringIO()
+    setup(level, form, stream)
+    logger.info(message, extra=extra)
+    return stream.getvalue().split("\n")[:-1]
+
+
+def test_a_text_line_has_time_level_message_and_fields() -> None:
+    (line,) = lines("text", "restored", task="sensors[3]", partition=3, offset=81723)
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z info    restored task=sensors\[3\] partition=3 offset=81723", line
+    )
+
+
+def test_a_json_line_is_one_object_with_the_same() -> None:
+    (line,) = lines("json", "restored", partition=3, offset=0)
+    fact = json.loads(line)
+    assert fact.pop("time").endswith("Z")
+    assert fact == {
+        "level": "info",
+        "logger": "streamrnn.test",
+        "message": "restored",
+        "partition": 3,
+        "offset": 0,
+    }
+
+
+def test_what_is_below_the_level_is_not_written() -> None:
+    assert lines("text", "restored", level="warning") == []
+
+
+@given(st.text())
+def test_whatever_a_message_holds_it_stays_on_its_line(message: str) -> None:
+    assert len("\n".join(lines("text", message)).splitlines()) == 1
+    assert len("\n".join(lines("json", message)).splitlines()) == 1
+    assert json.loads(lines("json", message)[0])["message"] == message
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_traceback_stays_on_its_line(form: Literal["text", "json"]) -> None:
+    stream = io.StringIO()
+    setup("info", form, stream)
+    try:
+        raise ValueError("of this kind")
+    except ValueError:
+        logger.exception("failed")
+    assert stream.getvalue().count("\n") == 1
+    assert "ValueError: of this kind" in stream.getvalue()
+
+
+def test_a_second_setup_replaces_the_first() -> None:
+    first, second = io.StringIO(), io.StringIO()
+    setup("info", "text", first)
+    setup("info", "text", second)
+    logger.info("once")
+    assert (first.getvalue(), second.getvalue().count("once")) == ("", 1)
