@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from streamrnn.engine.snapshot import SnapshotPages, StoredSnapshot
+from streamrnn.errors import TransportError
 
 Headers = tuple[tuple[str, bytes], ...]
 
@@ -34,7 +35,7 @@ class RawBatch:
     """Undecoded records of one partition in offset order, as columns of equal length."""
 
     offsets: list[int]
-    timestamps: list[int]  # epoch milliseconds
+    timestamps: list[int]  # epoch milliseconds; -1: none of its own (its "time", else that of the record before it)
     keys: list[bytes | None]
     values: list[bytes | None]
     headers: list[Headers]
@@ -76,7 +77,15 @@ class Offsets:
 
     committed: int | None
     earliest: int
-    end: int  # of the records that a read_committed reader may see
+    end: int  # of the records that a read_committed reader may see; sys.maxsize where nobody knows (a pipe)
+
+
+class PartitionError(TransportError):
+    """Fetching from one partition failed (its offset left the log): its task starts again, the others go on."""
+
+    def __init__(self, partition: PartitionId, message: str) -> None:
+        super().__init__(message)
+        self.partition = partition
 
 
 class AssignmentListener(Protocol):
@@ -91,6 +100,10 @@ class AssignmentListener(Protocol):
 
 class Partition(Protocol):
     """One life of one input partition: made anew for each attempt, never used again after an error."""
+
+    @property
+    def max_output_bytes(self) -> int:
+        """The largest key plus value that one output may have: a larger one is a dead letter. Known after `fence`."""
 
     async def fence(self) -> None:
         """From here on no predecessor can commit or save. First call of all."""
@@ -123,11 +136,19 @@ class Transport(Protocol):
     def ended(self) -> bool:
         """True once every record there will ever be has been fetched (a file that was read to its end)."""
 
+    @property
+    def recoverable(self) -> bool:
+        """False where nothing can be cut back or read again (a pipe): state is then saved at the end only."""
+
     async def start(self, listener: AssignmentListener) -> None:
         """Join. Raises FatalError where trying again is useless, TransportError where it is not."""
 
     async def fetch(self, max_wait: float) -> dict[PartitionId, RawBatch]:
-        """What has arrived for partitions that were sought and are not paused; empty after max_wait seconds."""
+        """What has arrived for partitions that were sought and are not paused; empty after max_wait seconds.
+
+        A batch may hold no records: its next_offset has moved over a gap. Raises PartitionError for one partition
+        that must start again; after any other TransportError only `stop` is left, after a FatalError too.
+        """
 
     def pause(self, partition: PartitionId) -> None:
         """Deliver nothing for this partition until it is resumed."""

@@ -110,7 +110,7 @@ async def fetched(transport: Transport, world: World, count: int) -> list[tuple[
                 continue
             columns = (batch.offsets, batch.timestamps, batch.keys, batch.values, batch.headers)
             assert {len(column) for column in columns} == {len(batch)}
-            assert batch.next_offset > batch.offsets[-1]
+            assert batch.next_offset > (batch.offsets[-1] if batch.offsets else 0)
             records += zip(batch.offsets, batch.values, strict=True)
     return records
 
