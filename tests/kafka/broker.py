@@ -128,7 +128,6 @@ class Broker:
             "transaction.state.log.min.isr": "1",
             "transaction.state.log.num.partitions": "4",
             "group.initial.rebalance.delay.ms": "0",
-            "auto.create.topics.enable": "false",
             "log.cleaner.dedupe.buffer.size": "8388608",
             **(properties or {}),
         }

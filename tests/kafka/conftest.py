@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from streamrnn.transport.kafka import KafkaSettings
 from tests.kafka.broker import Broker, close_broker, open_broker
 
 HERE = Path(__file__).parent
@@ -31,3 +32,16 @@ def unique() -> Callable[[str], str]:
     """A function that turns "sensors" into a name that no other test and no other run has."""
     run, count = uuid.uuid4().hex[:8], itertools.count()
     return lambda name: f"{name}-{run}-{next(count)}"
+
+
+@pytest.fixture
+def settings(broker: Broker, unique: Callable[[str], str]) -> KafkaSettings:
+    """Settings of an application that nobody else has; its topics do not exist yet."""
+    topic = unique("sensors")
+    return KafkaSettings(
+        app_id=unique("app"),
+        bootstrap_servers=broker.bootstrap_servers,
+        input_topic=topic,
+        output_topic=f"{topic}.forecast",
+        dead_letter_topic=f"{topic}.dead-letter",
+    )

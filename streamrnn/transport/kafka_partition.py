@@ -1,0 +1,284 @@
+"""One life of one input partition on Kafka: its two transactional producers, its snapshot, its commits.
+
+The client speaks only the first versions of the transaction requests, which know nothing of a group's generation
+(aiokafka 0.14). So each input partition has transactional ids of its own, and to start their producers is to fence
+whoever had the partition before.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+from streamrnn.engine.snapshot import SnapshotPages, StoredSnapshot
+from streamrnn.errors import FatalError, RefusedError, SnapshotError, TransportError
+from streamrnn.transport.contract import DeadLetter, EncodedBatch, Offsets, PartitionId
+from streamrnn.transport.kafka_connection import (
+    REQUEST_TIMEOUT,
+    KafkaSettings,
+    client_options,
+    drop_consumer,
+    drop_producer,
+    kafka_call,
+    read_error,
+    refusal,
+)
+from streamrnn.transport.kafka_records import (
+    SentHeaders,
+    dead_letter_record,
+    max_record_bytes,
+    output_batches,
+    record_batches,
+)
+from streamrnn.transport.kafka_topics import Topics, too_few_partitions
+
+if TYPE_CHECKING:
+    from streamrnn.transport.kafka import KafkaTransport
+
+FENCE_TIMEOUT = 30.0  # a predecessor's open transaction is aborted meanwhile
+SETTLE_TIMEOUT = 5.0  # until a commit that was answered is also seen; some milliseconds in fact
+SNAPSHOT_TRANSACTION = 600.0  # seconds; a successor does not wait for it, it fences
+HEADER = "header"  # the key of a snapshot's header; pages have keys of their own
+BATCH_BYTES = 1 << 20
+RESTORE_FETCH_BYTES = 32 << 20
+
+
+class KafkaPartition:
+    """Implements `Partition`. After an error it is dead: only `close` is left."""
+
+    def __init__(self, transport: "KafkaTransport", settings: KafkaSettings, partition: PartitionId) -> None:
+        self.id = partition
+        self._transport = transport
+        self._settings = settings
+        self._source = TopicPartition(partition.topic, partition.partition)
+        self._topics: Topics | None = None
+        self._output: AIOKafkaProducer | None = None
+        self._snapshot: AIOKafkaProducer | None = None
+        self._dead: str | None = None
+        self._committed = -1  # the newest offset that this handle has committed
+
+    @property
+    def max_output_bytes(self) -> int:
+        """The largest key plus value that one output may have; known after `fence`."""
+        return max_record_bytes(self._known_topics().output_max_bytes)
+
+    async def fence(self) -> None:
+        """Start both producers: the broker aborts what a predecessor left open and refuses its next request."""
+        settings, number = self._settings, self.id.partition
+        try:
+            self._topics = topics = await self._transport.topics_for(number)
+            if number >= topics.output_partitions:
+                raise RefusedError(f"{self.id}: {too_few_partitions(settings, topics)}")
+            batch = min(BATCH_BYTES, topics.output_max_bytes, topics.dead_letter_max_bytes)
+            if settings.exactly_once:
+                self._output = self._producer(batch, settings.transactional_id(number), settings.transaction_timeout)
+            else:
+                self._output = self._producer(batch)
+            self._snapshot = self._producer(
+                min(BATCH_BYTES, topics.state_max_bytes),
+                settings.snapshot_transactional_id(number),
+                SNAPSHOT_TRANSACTION,
+            )
+            with kafka_call(f"{self.id}: the producers could not be started"):
+                async with asyncio.timeout(FENCE_TIMEOUT):
+                    async with asyncio.TaskGroup() as starting:
+                        starting.create_task(self._output.start())
+                        starting.create_task(self._snapshot.start())
+                    # so that the first commit need not wait for it
+                    await self._output.partitions_for(settings.output_topic)
+                    await self._output.partitions_for(settings.dead_letter_topic)
+                    await self._snapshot.partitions_for(settings.state_topic)
+        except BaseException as error:
+            self._dead = "it could not be fenced"
+            if isinstance(error, BaseExceptionGroup):  # of the two producers, the first that failed
+                raise refusal(f"{self.id}: the producers could not be started", error.exceptions[0]) from error
+            raise
+
+    async def restore(self) -> StoredSnapshot | None:
+        self._live("restore")
+        pages = await read_snapshot(self._settings, self.id.partition)
+        header = pages.pop(HEADER, None)
+        return None if header is None else StoredSnapshot(header, pages)
+
+    async def offsets(self) -> Offsets:
+        """As promised; what this handle has committed is in it.
+
+        The broker answers a commit before a reader sees the offset, and the client cannot ask for the stable one
+        (aiokafka 0.14). A predecessor's commit is complete once `fence` has returned.
+        """
+        give_up = asyncio.get_running_loop().time() + SETTLE_TIMEOUT
+        while True:
+            offsets = await self._transport.offsets_of(self._source)
+            committed = -1 if offsets.committed is None else offsets.committed
+            if committed >= self._committed or asyncio.get_running_loop().time() > give_up:
+                return offsets
+            await asyncio.sleep(0.01)
+
+    async def seek(self, offset: int) -> None:
+        self._live("seek")
+        self._transport.deliver(self, offset)
+
+    async def commit(
+        self, outputs: Sequence[EncodedBatch], dead_letters: Sequence[DeadLetter], next_offset: int
+    ) -> None:
+        producer, what = self._live("commit", self._output), f"{self.id}: the commit of offset {next_offset} failed"
+        settings = self._settings
+        try:
+            async with asyncio.timeout(settings.transaction_timeout):
+                if settings.exactly_once:
+                    await producer.begin_transaction()
+                await self._send_records(producer, outputs, dead_letters)
+                if settings.exactly_once:
+                    offset = {self._source: OffsetAndMetadata(next_offset, "")}
+                    await producer.send_offsets_to_transaction(offset, settings.app_id)
+                    await producer.commit_transaction()
+                else:
+                    await self._transport.commit_offset(self._source, next_offset)
+        except Exception as error:  # a producer that was fenced fails in many ways (aiokafka 0.14)
+            raise self._died(what, error) from error
+        except BaseException:
+            self._dead = f"{what}: cancelled"
+            raise
+        self._committed = next_offset
+
+    async def save(self, snapshot: SnapshotPages) -> None:
+        """All pages in one transaction, the header last."""
+        producer, what = self._live("save", self._snapshot), f"{self.id}: the snapshot of {snapshot.offset} failed"
+        changed: list[tuple[str, bytes | None]] = [*snapshot.pages.items()]
+        changed += [(key, None) for key in snapshot.dropped]
+        changed.append((HEADER, snapshot.header))
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT) as limit:
+                await producer.begin_transaction()
+                sent = []
+                for records in _portions(changed, BATCH_BYTES):
+                    for batch in record_batches(producer, records):
+                        # waits until the one before it was taken, so only a few are in memory
+                        sent += [await _send(producer, batch, self._settings.state_topic, self.id.partition)]
+                        limit.reschedule(asyncio.get_running_loop().time() + REQUEST_TIMEOUT)
+                await asyncio.gather(*sent)
+                await producer.commit_transaction()
+        except Exception as error:  # as in commit
+            raise self._died(what, error) from error
+        except BaseException:
+            self._dead = f"{what}: cancelled"
+            raise
+
+    async def close(self) -> None:
+        self._dead = self._dead or "it was closed"
+        self._transport.deliver_no_more(self)
+        producers = [producer for producer in (self._output, self._snapshot) if producer is not None]
+        self._output = self._snapshot = None
+        await asyncio.gather(*map(drop_producer, producers))
+
+    async def _send_records(
+        self, producer: AIOKafkaProducer, outputs: Sequence[EncodedBatch], dead_letters: Sequence[DeadLetter]
+    ) -> None:
+        """Send all of it and wait until all of it was taken."""
+        topics, settings = self._known_topics(), self._settings
+        sent = [
+            await _send(producer, batch, settings.output_topic, self.id.partition)
+            for batch in output_batches(producer, outputs)
+        ]
+        if dead_letters:
+            largest = max_record_bytes(topics.dead_letter_max_bytes)
+            letters = (dead_letter_record(letter, self.id, largest) for letter in dead_letters)
+            number = self.id.partition % topics.dead_letter_partitions
+            sent += [
+                await _send(producer, batch, settings.dead_letter_topic, number)
+                for batch in record_batches(producer, letters)
+            ]
+        # a transaction is committed although one of its batches failed: await every one before (aiokafka 0.14)
+        await asyncio.gather(*sent)
+
+    def _producer(
+        self, batch_bytes: int, transactional_id: str | None = None, transaction_timeout: float = 60.0
+    ) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
+            **client_options(self._settings),
+            enable_idempotence=True,
+            max_batch_size=batch_bytes,
+            transactional_id=transactional_id,
+            transaction_timeout_ms=int(transaction_timeout * 1000),
+        )
+
+    def _known_topics(self) -> Topics:
+        if self._topics is None:
+            raise TransportError(f"{self.id}: fence comes before everything else")
+        return self._topics
+
+    def _live(self, call: str, producer: AIOKafkaProducer | None = None) -> AIOKafkaProducer:
+        if self._dead is not None:
+            raise TransportError(f"{self.id}: {call} on a handle of which {self._dead}")
+        self._known_topics()
+        return producer
+
+    def _died(self, what: str, error: Exception) -> FatalError | TransportError:
+        told = refusal(what, error)
+        self._dead = self._dead or str(told)
+        return told
+
+
+async def read_snapshot(settings: KafkaSettings, partition: int) -> dict[str, bytes]:
+    """The newest bytes under every key of a partition of the state topic, as far as they are committed."""
+    place = TopicPartition(settings.state_topic, partition)
+    what = f"the snapshot in {place.topic}[{partition}] could not be read"
+    consumer = AIOKafkaConsumer(
+        **client_options(settings),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        fetch_max_bytes=2 * RESTORE_FETCH_BYTES,
+        max_partition_fetch_bytes=RESTORE_FETCH_BYTES,
+        fetch_max_wait_ms=100,
+    )
+    pages: dict[bytes | None, bytes] = {}
+    try:
+        with kafka_call(what):
+            async with asyncio.timeout(REQUEST_TIMEOUT) as limit:
+                await consumer.start()
+                consumer.assign([place])
+                start = (await consumer.beginning_offsets([place]))[place]
+                end = (await consumer.end_offsets([place]))[place]
+                consumer.seek(place, start)
+                position = start
+                while position < end:
+                    for records in (await consumer.getmany(timeout_ms=100)).values():
+                        for record in records:
+                            if record.value is None:
+                                pages.pop(record.key, None)
+                            else:
+                                pages[record.key] = record.value
+                    # it moves over control records and aborted pages too, also when nothing follows (aiokafka 0.14)
+                    before, position = position, await consumer.position(place)
+                    if position > before:
+                        limit.reschedule(asyncio.get_running_loop().time() + REQUEST_TIMEOUT)
+        return {(key or b"").decode(): page for key, page in pages.items()}
+    except UnicodeDecodeError as error:
+        raise SnapshotError(f"{what}: a page's key is not UTF-8, so it was not written by streamrnn") from error
+    finally:
+        await drop_consumer(consumer)
+
+
+async def _send(producer: AIOKafkaProducer, batch: BatchBuilder, topic: str, partition: int) -> "asyncio.Future[Any]":
+    sent: asyncio.Future[Any] = await producer.send_batch(batch, topic, partition=partition)
+    sent.add_done_callback(read_error)  # whatever comes first is raised; the others must not complain
+    return sent
+
+
+def _portions(
+    pages: Iterable[tuple[str, bytes | None]], size: int
+) -> Iterable[list[tuple[bytes, bytes | None, int | None, SentHeaders]]]:
+    """Pages as records, in portions of about `size` bytes."""
+    portion: list[tuple[bytes, bytes | None, int | None, SentHeaders]] = []
+    held = 0
+    for key, page in pages:
+        if portion and held + len(page or b"") > size:
+            yield portion
+            portion, held = [], 0
+        portion.append((key.encode(), page, None, []))
+        held += len(page or b"") + len(key) + 50
+    yield portion

@@ -1,0 +1,152 @@
+"""The topics of one application: looked up, created where they are missing, grown where they are too small."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import errors as kafka_errors
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.protocol.metadata import MetadataRequest
+
+from streamrnn.errors import FatalError, TransportError
+from streamrnn.transport.kafka_connection import (
+    REQUEST_TIMEOUT,
+    KafkaSettings,
+    client_options,
+    drop_admin,
+    kafka_call,
+    log,
+    refusal,
+)
+
+DEFAULT_MAX_BYTES = 1_048_588  # the broker's own default of message.max.bytes
+STATE_CONFIGS = {
+    "cleanup.policy": "compact",
+    "segment.bytes": str(32 << 20),  # small, so that compaction comes soon: the newest segment is never compacted
+    "min.cleanable.dirty.ratio": "0.2",
+    "max.message.bytes": str(DEFAULT_MAX_BYTES),  # a page must fit, whatever the broker's default
+}
+# A record keeps the input's timestamp, which the input's topic has let in: the default here is an hour ahead.
+RECORD_CONFIGS = {"message.timestamp.after.max.ms": str(2**63 - 1)}
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Partitions of each topic, and the largest record batch that it takes, in bytes."""
+
+    input_partitions: int
+    output_partitions: int
+    dead_letter_partitions: int
+    state_partitions: int
+    output_max_bytes: int
+    dead_letter_max_bytes: int
+    state_max_bytes: int
+
+
+def too_few_partitions(settings: KafkaSettings, topics: Topics) -> str:
+    """What is wrong with an output topic of fewer partitions than the input's, and how it is mended."""
+    return (
+        f"topic {settings.output_topic} has {topics.output_partitions} partitions, {settings.input_topic} has "
+        f"{topics.input_partitions}: a forecast keeps its record's partition number. Add partitions (kafka-topics.sh "
+        f"--alter --topic {settings.output_topic} --partitions {topics.input_partitions}) or set another output.topic"
+    )
+
+
+async def prepare_topics(settings: KafkaSettings) -> Topics:
+    """Look at the application's topics, create what is missing and grow the state topic to the input's number.
+
+    Raises FatalError for a missing input topic and for refused rights, TransportError where Kafka does not answer.
+    An output topic that is too small is left to the caller to judge.
+    """
+    state, output, dead_letter = settings.state_topic, settings.output_topic, settings.dead_letter_topic
+    async with _admin(settings) as admin:
+        counts = await _partitions(admin, settings.input_topic, output, dead_letter, state)
+        partitions = counts.get(settings.input_topic)
+        if partitions is None:
+            raise FatalError(
+                f"input topic {settings.input_topic} does not exist at {settings.bootstrap_servers}. "
+                "Create it or mend input.topic."
+            )
+        wanted = {output: RECORD_CONFIGS, dead_letter: RECORD_CONFIGS, state: STATE_CONFIGS}
+        missing = {name: configs for name, configs in wanted.items() if name not in counts}
+        for name, configs in missing.items():
+            await _create(admin, name, partitions, configs)
+        if counts.get(state, partitions) < partitions:
+            log.info("topic %s grows from %d to %d partitions", state, counts[state], partitions)
+            with kafka_call(f"topic {state} cannot be grown to {partitions} partitions"):
+                await admin.create_partitions({state: NewPartitions(partitions)})
+        while len(counts) < len({settings.input_topic, output, dead_letter, state}) or counts[state] < partitions:
+            await asyncio.sleep(0.05)  # what was created shows a little later
+            counts = await _partitions(admin, settings.input_topic, output, dead_letter, state)
+        limits = await _configs(admin, output, dead_letter, state)
+    if "compact" not in limits[state].get("cleanup.policy", "compact"):
+        log.warning("topic %s is not compacted (cleanup.policy): snapshots in it will be lost", state)
+    max_bytes = {name: int(configs.get("max.message.bytes", DEFAULT_MAX_BYTES)) for name, configs in limits.items()}
+    return Topics(
+        input_partitions=counts[settings.input_topic],
+        output_partitions=counts[output],
+        dead_letter_partitions=counts[dead_letter],
+        state_partitions=counts[state],
+        output_max_bytes=max_bytes[output],
+        dead_letter_max_bytes=max_bytes[dead_letter],
+        state_max_bytes=max_bytes[state],
+    )
+
+
+@contextlib.asynccontextmanager
+async def _admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(request_timeout_ms=int(REQUEST_TIMEOUT * 1000), **client_options(settings))
+    try:
+        with kafka_call(f"the topics of {settings.app_id} at {settings.bootstrap_servers}"):
+            async with asyncio.timeout(REQUEST_TIMEOUT):
+                await admin.start()
+                yield admin
+    finally:
+        await drop_admin(admin)
+
+
+async def _partitions(admin: AIOKafkaAdminClient, *names: str) -> dict[str, int]:
+    """The number of partitions of each of these topics that exists."""
+    # describe_topics() would have the broker create a topic that is missing, if it is allowed to (aiokafka 0.14)
+    answer = await admin._send_request(MetadataRequest(list(dict.fromkeys(names)), allow_auto_topic_creation=False))
+    counts = {}
+    for topic in answer.to_object()["topics"]:
+        error = kafka_errors.for_code(topic["error_code"])
+        if error is kafka_errors.NoError:
+            counts[topic["topic"]] = len(topic["partitions"])
+        elif error not in (kafka_errors.UnknownTopicOrPartitionError, kafka_errors.LeaderNotAvailableError):
+            raise refusal(f"topic {topic['topic']}", error())
+    return counts
+
+
+async def _create(admin: AIOKafkaAdminClient, name: str, partitions: int, configs: Mapping[str, str]) -> None:
+    # an empty assignment, not None, is what lets the broker's default replication (-1) through (aiokafka 0.14)
+    answer = await admin.create_topics([NewTopic(name, partitions, -1, {}, dict(configs))])
+    for _, code, message, *_ in answer.topic_errors:
+        error = kafka_errors.for_code(code)
+        if error is kafka_errors.NoError:
+            log.info("created topic %s with %d partitions", name, partitions)
+        elif error in (kafka_errors.RequestTimedOutError, kafka_errors.NotControllerError):
+            raise TransportError(f"topic {name} could not be created: {error.__name__}: {message}")
+        elif error is not kafka_errors.TopicAlreadyExistsError:  # another worker was faster
+            wish = " ".join(f"--config {key}={value}" for key, value in configs.items())
+            raise FatalError(
+                f"topic {name} does not exist and could not be created: {error.__name__}: {message}. Create it: "
+                f"kafka-topics.sh --create --topic {name} --partitions {partitions} {wish}"
+            )
+
+
+async def _configs(admin: AIOKafkaAdminClient, *names: str) -> dict[str, dict[str, str]]:
+    """What each topic says of its records' size and of its cleaning; nothing where we may not know."""
+    keys: dict[str, Any] = {"max.message.bytes": None, "cleanup.policy": None}
+    found: dict[str, dict[str, str]] = {name: {} for name in names}
+    for answer in await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, n, keys) for n in found]):
+        for code, message, _, name, entries in answer.resources:
+            if code:
+                log.warning("the settings of topic %s cannot be read, the defaults are assumed: %s", name, message)
+            else:
+                found[name] = {entry[0]: entry[1] for entry in entries}
+    return found
