@@ -65,7 +65,7 @@ class SharedModel:
         self.partial_total, self.partial_square = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         far = np.array(settings.horizons) > 1
         self.loss_weight = xp.asarray(np.where(far, min(1.0, 3.0 / P), 1.0), "float32")  # (P,)
-        self._weigh_experts()
+        self.weigh_experts()
 
     @property
     def updates(self) -> int:
@@ -115,7 +115,7 @@ class SharedModel:
         self.pooled_total = self.pooled_total * decay + self.partial_total / FIXED_POINT
         self.pooled_square = self.pooled_square * decay + self.partial_square / FIXED_POINT
         self.partial_total[...] = self.partial_square[...] = 0
-        self._weigh_experts()
+        self.weigh_experts()
         learnt = Learnt()
         if self.windows.numbers:
             numbers, rows, starts, inputs, targets = (
@@ -156,6 +156,7 @@ class SharedModel:
         xp.add.at(embeddings, rows, (-EMBEDDING_RATE * counted / T) * made.inputs[:, :, INPUTS:].sum(0))
         learnt.updates += 1
 
-    def _weigh_experts(self) -> None:
+    def weigh_experts(self) -> None:
+        """Set the experts' prior (P, G, K) from their pooled standing, which has just changed."""
         standing = mixture.pooled_advantage(self.pooled_total, self.pooled_square)
-        self.prior = self.xp.asarray(standing + mixture.priors(len(EXPERTS)), "float32")  # (P, G, K)
+        self.prior = self.xp.asarray(standing + mixture.priors(len(EXPERTS)), "float32")

@@ -1,6 +1,31 @@
-"""A task's state as pages of bytes under keys, and back. No pickle: arrays as raw bytes, a header in JSON."""
+"""A task's state as pages of bytes under keys, and back. No pickle: arrays as raw bytes, a header in JSON.
 
+A page is a byte range of one array. Only pages with a touched stream in them are written again; the header lists
+every valid page with its checksum, so that a store which keeps the newest bytes of each key holds a whole snapshot.
+"""
+
+import json
+import zlib
 from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from streamrnn.core.backend import Array, to_host
+from streamrnn.core.optimisers import AdamState
+from streamrnn.engine.forecaster import Forecaster
+from streamrnn.engine.key_index import KeyIndex
+from streamrnn.engine.settings import ForecastSettings
+from streamrnn.engine.shared_model import Windows
+from streamrnn.errors import SnapshotError
+
+FORMAT = 1
+PAGE_BYTES = 896 * 1024
+KEYS_A_PAGE = 2048
+SLOT_ARRAYS = ("live", "last_step", "last_seen")
+COUNTERS = ("step_number", "last_boundary", "next_boundary", "known")
+UNCHANGEABLE = ("features", "horizons", "cell", "hidden", "window")  # they shape the slabs
 
 
 @dataclass(slots=True)
@@ -23,3 +48,201 @@ class StoredSnapshot:
 
     header: bytes
     pages: dict[str, bytes]
+
+
+class SnapshotWriter:
+    """Captures a forecaster's state, each time only what changed since the last capture."""
+
+    def __init__(self, forecaster: Forecaster, sums: dict[str, int] | None = None) -> None:
+        self.forecaster = forecaster
+        self._sums = dict(sums or {})  # checksum of every valid page
+        self._captured = np.zeros(0, bool)
+
+    def capture(self, offset: int) -> SnapshotPages:
+        """The state as it is now, isolated from what comes, to be saved as that of next offset `offset`."""
+        f, table = self.forecaster, self.forecaster.table
+        slots = np.flatnonzero(table.touched)
+        pages: dict[str, bytes] = {}
+        valid: set[str] = set()
+        used = len(table.index.keys)
+        for name, array in _slot_arrays(f).items():
+            width = array.nbytes // max(1, table.capacity)  # bytes a slot
+            _capture_bytes(f"slot/{name}", array, width, used, slots, pages, valid)
+        for page in range(-(-used // KEYS_A_PAGE)):
+            key = f"keys/{page}"
+            valid.add(key)
+            if key not in self._sums or (slots // KEYS_A_PAGE == page).any():
+                pages[key] = _pack_keys(table.index.keys[page * KEYS_A_PAGE : (page + 1) * KEYS_A_PAGE])
+        shared = _shared_arrays(f)
+        for name, array in shared.items():
+            raw = np.ascontiguousarray(to_host(array)).tobytes()
+            for page, start in enumerate(range(0, len(raw), PAGE_BYTES)):
+                key = f"shared/{name}/{page}"
+                valid.add(key)
+                pages[key] = raw[start : start + PAGE_BYTES]
+
+        dropped = tuple(sorted(set(self._sums) - valid))
+        self._sums = {key: value for key, value in self._sums.items() if key in valid}
+        self._sums |= {key: zlib.crc32(value) for key, value in pages.items()}
+        header = {
+            "format": FORMAT,
+            "layout": _layout_id(f),
+            "offset": offset,
+            "settings": f.settings.to_json(),
+            "slots": used,
+            "counters": {name: getattr(f, name) for name in COUNTERS} | {"updates": f.model.updates},
+            "shared": {name: [array.dtype.str, list(array.shape)] for name, array in shared.items()},
+            "pages": self._sums,
+        }
+        self._captured = table.touched.copy()
+        table.touched[:] = False
+        return SnapshotPages(offset, json.dumps(header, separators=(",", ":")).encode(), pages, dropped)
+
+    def failed(self) -> None:
+        """The last capture was not saved: its pages are due again."""
+        touched = self.forecaster.table.touched
+        touched[: len(self._captured)] |= self._captured
+
+
+def restore(stored: StoredSnapshot, xp: ModuleType = np) -> tuple[Forecaster, SnapshotWriter, int]:
+    """The forecaster that a snapshot holds, a writer that goes on from it, and its next offset.
+
+    Raises SnapshotError, naming what is wrong, where the snapshot is damaged, foreign or of another layout.
+    """
+    header = _read_header(stored.header)
+    _check_pages(header["pages"], stored.pages)
+    f = Forecaster(ForecastSettings.from_json(header["settings"]), xp)
+    if header["layout"] != _layout_id(f):
+        raise SnapshotError(
+            f"the snapshot has layout {header['layout']}, this version's is {_layout_id(f)}: it was written by "
+            "another version of streamrnn"
+        )
+    used, table = header["slots"], f.table
+    keys: list[bytes | None] = []
+    for page in range(-(-used // KEYS_A_PAGE)):
+        keys += _unpack_keys(stored.pages[f"keys/{page}"])
+    if len(keys) != used:
+        raise SnapshotError(f"the snapshot holds {len(keys)} stream ids, its header says {used}")
+    table.index = KeyIndex.restored(keys)
+    if used:
+        table.grow(used)
+    for name, array in _slot_arrays(f).items():
+        width = array.nbytes // max(1, table.capacity)
+        raw = _joined(f"slot/{name}", stored.pages, used * width)
+        if used:
+            values = np.frombuffer(raw, array.dtype).reshape(-1, *array.shape[1:])
+            array[: len(values)] = xp.asarray(values) if name in table.slabs else values
+    for name, value in header["counters"].items():
+        if name in COUNTERS:
+            setattr(f, name, value)
+    _load_shared(f, header, stored.pages)
+    return f, SnapshotWriter(f, header["pages"]), header["offset"]
+
+
+def _slot_arrays(f: Forecaster) -> dict[str, Array]:
+    """Every array whose first axis goes by slots (or by slots times features)."""
+    return {**f.table.slabs, **{name: getattr(f.table, name) for name in SLOT_ARRAYS}}
+
+
+def _shared_arrays(f: Forecaster) -> dict[str, Array]:
+    """Everything else that is state: weights, moments, pooled regrets, partial sums, waiting windows, the clock."""
+    model = f.model
+    arrays = {f"weights.{name}": value for name, value in model.parameters.items()}
+    arrays |= {f"mean.{name}": value for name, value in model.adam.mean.items()}
+    arrays |= {f"square.{name}": value for name, value in model.adam.square.items()}
+    for name in ("pooled_total", "pooled_square", "partial_total", "partial_square"):
+        arrays[name] = getattr(model, name)
+    if model.windows.numbers:
+        for name in Windows.COLUMNS:
+            arrays[f"windows.{name}"] = f.xp.concatenate(getattr(model.windows, name))
+    arrays["clock_ring"] = f.clock_ring
+    return arrays
+
+
+def _load_shared(f: Forecaster, header: dict[str, Any], pages: dict[str, bytes]) -> None:
+    model, arrays = f.model, {}
+    for name, (dtype, shape) in header["shared"].items():
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        arrays[name] = np.frombuffer(_joined(f"shared/{name}", pages, size), dtype).reshape(shape).copy()
+    for name, expected in _shared_arrays(f).items():
+        if name not in arrays or (name != "clock_ring" and arrays[name].shape != expected.shape):
+            found = arrays[name].shape if name in arrays else "nothing"
+            raise SnapshotError(f"the snapshot holds {found} for {name}, expected {expected.shape}")
+    device = f.xp.asarray
+    names = list(model.parameters)
+    model.parameters = {name: device(arrays[f"weights.{name}"]) for name in names}
+    model.adam = AdamState(
+        {name: device(arrays[f"mean.{name}"]) for name in names},
+        {name: device(arrays[f"square.{name}"]) for name in names},
+        header["counters"]["updates"],
+    )
+    for name in ("pooled_total", "pooled_square", "partial_total", "partial_square"):
+        setattr(model, name, arrays[name])
+    if "windows.numbers" in arrays:
+        for name in Windows.COLUMNS:
+            getattr(model.windows, name).append(device(arrays[f"windows.{name}"]))
+    f.clock_ring = arrays["clock_ring"]
+    model.weigh_experts()
+
+
+def _capture_bytes(
+    name: str, array: Array, width: int, used: int, slots: np.ndarray, pages: dict[str, bytes], valid: set[str]
+) -> None:
+    """Add the pages of an array (`width` bytes a slot, `used` slots in use) that hold a touched slot."""
+    end = used * width
+    total = -(-end // PAGE_BYTES)
+    valid.update(f"{name}/{page}" for page in range(total))
+    first, last = slots * width // PAGE_BYTES, ((slots + 1) * width - 1) // PAGE_BYTES
+    dirty = np.zeros(total + 1, np.int64)  # +1 where a run of touched pages begins, -1 behind its end
+    np.add.at(dirty, first, 1)
+    np.add.at(dirty, last + 1, -1)
+    flat = array.reshape(-1).view("uint8")
+    for page in np.flatnonzero(np.cumsum(dirty[:total]) > 0).tolist():
+        start = page * PAGE_BYTES
+        pages[f"{name}/{page}"] = to_host(flat[start : min(end, start + PAGE_BYTES)]).tobytes()
+
+
+def _joined(name: str, pages: dict[str, bytes], size: int) -> bytes:
+    raw = b"".join(pages[f"{name}/{page}"] for page in range(-(-size // PAGE_BYTES)))
+    if len(raw) != size:
+        raise SnapshotError(f"the snapshot holds {len(raw)} bytes of {name}, expected {size}")
+    return raw
+
+
+def _read_header(raw: bytes) -> dict[str, Any]:
+    try:
+        header = json.loads(raw)
+        written = header["format"]
+    except (ValueError, KeyError, TypeError):
+        raise SnapshotError(f"the snapshot's header is not one of streamrnn's: {raw[:80]!r}") from None
+    if written != FORMAT:
+        raise SnapshotError(f"the snapshot has format {written}, this version reads format {FORMAT}")
+    return dict(header)
+
+
+def _check_pages(sums: dict[str, int], pages: dict[str, bytes]) -> None:
+    for key, expected in sums.items():
+        if key not in pages:
+            raise SnapshotError(f"the snapshot lacks page {key}")
+        found = zlib.crc32(pages[key])
+        if found != expected:
+            raise SnapshotError(f"page {key} has checksum {found:08x}, the header says {expected:08x}")
+
+
+def _layout_id(f: Forecaster) -> str:
+    return f"{zlib.crc32(repr(f.layout.fields).encode()):08x}"
+
+
+def _pack_keys(keys: list[bytes | None]) -> bytes:
+    lengths = np.array([-1 if key is None else len(key) for key in keys], "<i4")
+    return len(keys).to_bytes(4, "little") + lengths.tobytes() + b"".join(key or b"" for key in keys)
+
+
+def _unpack_keys(raw: bytes) -> list[bytes | None]:
+    count = int.from_bytes(raw[:4], "little")
+    keys: list[bytes | None] = []
+    at = 4 + 4 * count
+    for length in np.frombuffer(raw, "<i4", count, 4).tolist():
+        keys.append(None if length < 0 else raw[at : at + length])
+        at += max(0, length)
+    return keys
