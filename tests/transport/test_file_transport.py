@@ -222,9 +222,10 @@ from tests.transport.test_file_transport import FileSettings, FileTransport, Pat
 from tests.transport.contract_case import Everything
 
 async def main():
-    transport = FileTransport(FileSettings(sys.argv[1], "/dev/null", Path(sys.argv[2]), "-", "a", 1 << 20))
+    settings = FileSettings(sys.argv[1], "/dev/null", Path(sys.argv[2]), "-", "a", 1 << 20)
+    transport = FileTransport(settings)
     await transport.start(Everything())
-    partition = transport.partition(transport.settings.partition)
+    partition = transport.partition(settings.partition)
     await partition.fence()
     await partition.seek(0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -683,10 +684,11 @@ from tests.transport.contract_case import Everything
 from tests.transport.test_file_transport import *
 
 async def main():
-    transport = FileTransport(FileSettings("-", "-", Path(sys.argv[1]), "", "test"))
+    settings = FileSettings("-", "-", Path(sys.argv[1]), "", "test")
+    transport = FileTransport(settings)
     assert not transport.recoverable
     await transport.start(Everything())
-    partition = transport.partition(transport.settings.partition)
+    partition = transport.partition(settings.partition)
     await partition.fence()
     await partition.seek(await first_offset(partition))
     while not transport.ended:
