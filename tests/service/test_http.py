@@ -1,0 +1,169 @@
+"""The endpoints, asked over real connections."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+import aiohttp
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from streamrnn.errors import FatalError
+from streamrnn.service.http import HttpServer
+from streamrnn.service.metrics import CONTENT_TYPE, Metrics
+
+T = TypeVar("T")
+
+
+class Worker:
+    """A worker's health, as a test wants it."""
+
+    def __init__(self, alive: str | None = None, ready: str | None = None) -> None:
+        self._alive, self._ready = alive, ready
+
+    def alive(self) -> str | None:
+        return self._alive
+
+    def ready(self) -> str | None:
+        return self._ready
+
+    def status(self) -> Mapping[str, object]:
+        task = {"topic": "sensors", "partition": 3, "state": "running", "position": np.int64(7), "lag": None}
+        return {"tasks": [task], "skill": {1: np.float64(0.31)}}
+
+
+def served(ask: Callable[[str], Awaitable[T]], worker: Worker | None = None) -> T:
+    """What asking gives while the endpoints are served; asked with their base address."""
+
+    async def serve() -> T:
+        metrics = Metrics(version="1", backend="numpy", cell="gru", horizons=[1])
+        server = HttpServer("127.0.0.1", 0, worker or Worker(), metrics.render)
+        host, port = await server.start()
+        try:
+            return await asyncio.wait_for(ask(f"http://{host}:{port}"), 20)
+        finally:
+            await server.stop()
+
+    return asyncio.run(serve())
+
+
+def get(path: str, worker: Worker | None = None, method: str = "GET") -> tuple[int, str, Mapping[str, str]]:
+    async def ask(base: str) -> tuple[int, str, Mapping[str, str]]:
+        async with aiohttp.ClientSession() as session, session.request(method, base + path) as response:
+            return response.status, await response.text(), response.headers
+
+    return served(ask, worker)
+
+
+def test_metrics_are_in_the_text_format_of_prometheus() -> None:
+    status, text, headers = get("/metrics")
+    assert (status, headers["Content-Type"]) == (200, CONTENT_TYPE)
+    assert "streamrnn_build_info" in {family.name for family in text_string_to_metric_families(text)}
+
+
+def test_health_is_200_while_the_worker_turns_and_503_with_the_reason_otherwise() -> None:
+    assert get("/healthz")[:2] == (200, "ok\n")
+    assert get("/healthz", Worker(alive="the compute thread stands still"))[:2] == (
+        503,
+        "the compute thread stands still\n",
+    )
+
+
+def test_readiness_is_503_with_the_reason_and_health_does_not_care() -> None:
+    worker = Worker(ready="sensors[3]: refused: the snapshot is damaged")
+    assert get("/readyz", worker)[:2] == (503, "sensors[3]: refused: the snapshot is damaged\n")
+    assert get("/healthz", worker)[0] == 200
+    assert get("/readyz")[:2] == (200, "ok\n")
+
+
+def test_status_is_json_with_keys_as_texts() -> None:
+    status, text, headers = get("/status")
+    assert (status, headers["Content-Type"]) == (200, "application/json")
+    assert text == (
+        '{"tasks":[{"topic":"sensors","partition":3,"state":"running","position":7,"lag":null}],"skill":{"1":0.31}}'
+    )
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
+@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz", "/status"])
+def test_nothing_but_reading_is_allowed(method: str, path: str) -> None:
+    status, _, headers = get(path, method=method)
+    assert (status, headers["Allow"]) == (405, "GET, HEAD")
+
+
+def test_head_answers_without_a_body() -> None:
+    assert get("/healthz", method="HEAD")[:2] == (200, "")
+
+
+def test_other_paths_are_not_found_and_no_answer_names_libraries() -> None:
+    status, text, headers = get("/state/../secret")
+    assert (status, text, headers["Server"]) == (404, "404 Not Found\n", "streamrnn")
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /" + b"a" * 10_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 10_000 + b"\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\n" + b"X: a\r\n" * 1000 + b"\r\n",
+        b"\x00\xff\r\n\r\n",
+    ],
+)
+def test_a_request_that_is_too_long_or_is_none_gets_400_and_the_next_client_an_answer(request_bytes: bytes) -> None:
+    async def ask(base: str) -> tuple[bytes, int]:
+        host, port = base.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(request_bytes)
+        first_line = await reader.readline()
+        writer.close()
+        async with aiohttp.ClientSession() as session, session.get(base + "/healthz") as response:
+            return first_line, response.status
+
+    first_line, status = served(ask)
+    assert first_line.startswith(b"HTTP/1.") and b" 400 " in first_line
+    assert status == 200
+
+
+def test_a_stop_does_not_wait_for_idle_connections() -> None:
+    async def serve() -> float:
+        server = HttpServer("127.0.0.1", 0, Worker(), lambda: b"")
+        host, port = await server.start()
+        _, writer = await asyncio.open_connection(host, port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: never finished")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        before = asyncio.get_running_loop().time()
+        await server.stop()
+        await server.stop()
+        writer.close()
+        return asyncio.get_running_loop().time() - before
+
+    assert asyncio.run(serve()) < 5
+
+
+def test_the_port_found_is_returned_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def ask(base: str) -> str:
+        return base
+
+    with caplog.at_level(logging.INFO):
+        base = served(ask)
+    assert not base.endswith(":0")
+    assert f"listening on {base}" in caplog.messages
+
+
+def test_a_port_in_use_is_told_with_the_way_out() -> None:
+    async def ask(base: str) -> None:
+        port = int(base.rpartition(":")[2])
+        with pytest.raises(FatalError, match=r"cannot be bound: .*Give another http\.host or http\.port"):
+            await HttpServer("127.0.0.1", port, Worker(), lambda: b"").start()
+
+    served(ask)
+
+
+def test_a_stop_without_a_start_does_nothing() -> None:
+    async def stop() -> None:
+        await HttpServer("127.0.0.1", 0, Worker(), lambda: b"").stop()
+
+    asyncio.run(stop())
