@@ -6,6 +6,7 @@ from typing import Protocol
 
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from streamrnn.errors import FatalError
 from streamrnn.service.metrics import CONTENT_TYPE
@@ -36,7 +37,7 @@ class HttpServer:
     def __init__(self, host: str, port: int, health: Health, render_metrics: Callable[[], bytes]) -> None:
         self._host, self._port = host, port
         self._health, self._render_metrics = health, render_metrics
-        app = web.Application(client_max_size=1, middlewares=[_plain_errors])
+        app = web.Application(client_max_size=1, middlewares=[_plain_answers])
         app.add_routes(
             [
                 web.get("/metrics", self._metrics),
@@ -48,6 +49,7 @@ class HttpServer:
         self._runner = web.AppRunner(
             app,
             access_log=None,
+            logger=_server_logger(),
             keepalive_timeout=_IDLE,
             shutdown_timeout=_GRACE,
             max_line_size=_LONGEST_LINE,
@@ -87,16 +89,27 @@ class HttpServer:
         return web.Response(body=body, content_type="application/json")
 
 
+def _server_logger() -> logging.Logger:
+    """A logger that is silent about malformed requests: they are answered with 400, and could fill the log."""
+    server_logger = logger.getChild("server")
+    server_logger.addFilter(_is_our_fault)
+    return server_logger
+
+
+def _is_our_fault(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
 def _verdict(reason: str | None) -> web.Response:
     """200 without a reason, 503 with one."""
     return web.Response(text="ok\n") if reason is None else web.Response(text=f"{reason}\n", status=503)
 
 
 @web.middleware
-async def _plain_errors(
+async def _plain_answers(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Every answer says that it is not to be kept, and not which libraries made it."""
+    """Answers say that they are not to be kept, and not which libraries made them."""
     try:
         response = await handler(request)
     except web.HTTPException as error:

@@ -111,7 +111,9 @@ def test_other_paths_are_not_found_and_no_answer_names_libraries() -> None:
         b"\x00\xff\r\n\r\n",
     ],
 )
-def test_a_request_that_is_too_long_or_is_none_gets_400_and_the_next_client_an_answer(request_bytes: bytes) -> None:
+def test_a_request_that_is_too_long_or_is_none_gets_400_and_no_line_in_the_log(
+    request_bytes: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     async def ask(base: str) -> tuple[bytes, int]:
         host, port = base.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
@@ -124,6 +126,16 @@ def test_a_request_that_is_too_long_or_is_none_gets_400_and_the_next_client_an_a
     first_line, status = served(ask)
     assert first_line.startswith(b"HTTP/1.") and b" 400 " in first_line
     assert status == 200
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+def test_a_mistake_of_ours_is_500_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Mistaken(Worker):
+        def ready(self) -> str | None:
+            raise RuntimeError("of ours")
+
+    assert get("/readyz", Mistaken())[0] == 500
+    assert any(record.exc_info and "of ours" in str(record.exc_info[1]) for record in caplog.records)
 
 
 def test_a_stop_does_not_wait_for_idle_connections() -> None:
