@@ -1,5 +1,6 @@
 """Small streams of records for the tests of the engine."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -39,9 +40,7 @@ def part(batch: RecordBatch, first: int, stop: int) -> RecordBatch:
 def means(forecaster: Forecaster, batch: RecordBatch, cuts: Iterable[int] = ()) -> np.ndarray:
     """Mean forecasts (R, P, D) of a batch fed in pieces that begin at these cuts."""
     edges = [0, *sorted(set(cuts)), len(batch)]
-    pieces = [
-        forecaster.forecast(part(batch, a, b)).mean for a, b in zip(edges, edges[1:], strict=False) if b > a
-    ]
+    pieces = [forecaster.forecast(part(batch, a, b)).mean for a, b in itertools.pairwise(edges) if b > a]
     return np.concatenate(pieces)
 
 
