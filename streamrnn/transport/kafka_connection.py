@@ -180,12 +180,14 @@ async def drop_producer(producer: AIOKafkaProducer) -> None:
     accumulator, transactions = producer._message_accumulator, producer._txn_manager
     if accumulator is None or transactions is None:
         return
+    batches = [*accumulator._pending_batches, *(batch for queue in accumulator._batches.values() for batch in queue)]
     accumulator.fail_all(ProducerClosed())
     await _hang_up(producer.client, producer, producer._sender, accumulator)
-    batches = [batch for queue in accumulator._batches.values() for batch in queue]
-    for future in (transactions._transaction_waiter, *(batch._drain_waiter for batch in batches)):
-        if future is not None:
-            read_error(future)
+    for batch in batches:
+        read_error(batch.future)
+        read_error(batch._drain_waiter)
+    if transactions._transaction_waiter is not None:
+        read_error(transactions._transaction_waiter)
 
 
 def read_error(future: "asyncio.Future[Any]") -> None:

@@ -73,26 +73,26 @@ class KafkaPartition:
             if number >= topics.output_partitions:
                 raise RefusedError(f"{self.id}: {too_few_partitions(settings, topics)}")
             batch = min(BATCH_BYTES, topics.output_max_bytes, topics.dead_letter_max_bytes)
+            self._alive("fence")
             if settings.exactly_once:
-                self._output = self._producer(batch, settings.transactional_id(number), settings.transaction_timeout)
+                output = self._producer(batch, settings.transactional_id(number), settings.transaction_timeout)
             else:
-                self._output = self._producer(batch)
-            self._snapshot = self._producer(
-                min(BATCH_BYTES, topics.state_max_bytes),
-                settings.snapshot_transactional_id(number),
-                SNAPSHOT_TRANSACTION,
-            )
+                output = self._producer(batch)
+            state_batch = min(BATCH_BYTES, topics.state_max_bytes)
+            snapshot = self._producer(state_batch, settings.snapshot_transactional_id(number), SNAPSHOT_TRANSACTION)
+            self._output, self._snapshot = output, snapshot
             with kafka_call(f"{self.id}: the producers could not be started"):
                 async with asyncio.timeout(FENCE_TIMEOUT):
                     async with asyncio.TaskGroup() as starting:
-                        starting.create_task(self._output.start())
-                        starting.create_task(self._snapshot.start())
+                        starting.create_task(output.start())
+                        starting.create_task(snapshot.start())
+                    self._alive("fence")  # close() ends a start without an error
                     # so that the first commit need not wait for it
-                    await self._output.partitions_for(settings.output_topic)
-                    await self._output.partitions_for(settings.dead_letter_topic)
-                    await self._snapshot.partitions_for(settings.state_topic)
+                    await output.partitions_for(settings.output_topic)
+                    await output.partitions_for(settings.dead_letter_topic)
+                    await snapshot.partitions_for(settings.state_topic)
         except BaseException as error:
-            self._dead = "it could not be fenced"
+            self._dead = self._dead or "it could not be fenced"
             if isinstance(error, BaseExceptionGroup):  # of the two producers, the first that failed
                 raise refusal(f"{self.id}: the producers could not be started", error.exceptions[0]) from error
             raise
@@ -211,10 +211,13 @@ class KafkaPartition:
         return self._topics
 
     def _live(self, call: str, producer: AIOKafkaProducer | None = None) -> AIOKafkaProducer:
-        if self._dead is not None:
-            raise TransportError(f"{self.id}: {call} on a handle of which {self._dead}")
+        self._alive(call)
         self._known_topics()
         return producer
+
+    def _alive(self, call: str) -> None:
+        if self._dead is not None:
+            raise TransportError(f"{self.id}: {call} on a handle that is no more: {self._dead}")
 
     def _died(self, what: str, error: Exception) -> FatalError | TransportError:
         told = refusal(what, error)

@@ -14,11 +14,14 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+
+from tests.kafka.plain_clients import administrator
 
 KAFKA_VERSION = "4.1.1"  # as in pom.xml
 CLUSTER_ID = "c3RyZWFtcm5uLXRlc3RzMQ"  # any 16 bytes in base64
@@ -128,6 +131,8 @@ class Broker:
             "transaction.state.log.min.isr": "1",
             "transaction.state.log.num.partitions": "4",
             "group.initial.rebalance.delay.ms": "0",
+            "broker.session.timeout.ms": "2000",  # a broker that was killed is not let in again before
+            "broker.heartbeat.interval.ms": "500",
             "log.cleaner.dedupe.buffer.size": "8388608",
             **(properties or {}),
         }
@@ -218,19 +223,21 @@ class Broker:
         """Create a topic; callable with or without a running event loop."""
         # an empty assignment, not None, is what lets -1 (the broker's default) through (aiokafka 0.14)
         topic = NewTopic(name, partitions, replication, {} if replication == -1 else None, dict(configs or {}))
+        answer = self._administer(lambda admin: admin.create_topics([topic]))
+        if any(code for _, code, *_ in answer.topic_errors):
+            raise BrokerError(f"topic {name} could not be created: {answer.topic_errors}")
 
-        async def create() -> None:
-            admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
-            await admin.start()
-            try:
-                answer = await admin.create_topics([topic])
-                if any(code for _, code, *_ in answer.topic_errors):
-                    raise BrokerError(f"topic {name} could not be created: {answer.topic_errors}")
-            finally:
-                await admin.close()
+    def add_partitions(self, name: str, partitions: int) -> None:
+        """Grow a topic to this many partitions."""
+        self._administer(lambda admin: admin.create_partitions({name: NewPartitions(partitions)}))
+
+    def _administer(self, call: Callable[[AIOKafkaAdminClient], Awaitable[Any]]) -> Any:
+        async def session() -> Any:
+            async with administrator(self.bootstrap_servers) as admin:
+                return await call(admin)
 
         with ThreadPoolExecutor(1) as thread:  # a loop may be running in this one
-            thread.submit(asyncio.run, create()).result()
+            return thread.submit(asyncio.run, session()).result()
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:

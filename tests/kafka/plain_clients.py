@@ -1,9 +1,11 @@
 """Programs outside: they write to and read from topics and know nothing of streamrnn."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
 
 PATIENCE = 30.0
@@ -52,3 +54,14 @@ async def read(bootstrap_servers: str, topic: str, partition: int = 0) -> list[C
             for records in (await committed.getmany(timeout_ms=50)).values():
                 seen += records
     return seen
+
+
+@asynccontextmanager
+async def administrator(bootstrap_servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client that may create, grow, describe and cut topics."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
