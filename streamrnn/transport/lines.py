@@ -65,38 +65,25 @@ class LineCutter:
         self._max = max_bytes
         # A block of at most max_bytes holds no line that is too long but the one that its predecessors began.
         self.block = min(BLOCK, max_bytes)
-        self._begun = bytearray()  # the line in progress
-        self._skipping = False  # it is full already
+        self._begun = bytearray()  # the line in progress, as far as it is kept
 
     def feed(self, block: bytes) -> list[bytes]:
         """The lines that end in this block."""
         cut = block.rfind(b"\n") + 1
-        if not cut:
-            self._begin(block)
-            return []
-        if self._skipping:
-            first = block.find(b"\n") + 1
-            lines = [bytes(self._begun)]
-            if first < cut:
-                lines += block[first : cut - 1].split(b"\n")
-        else:
+        lines: list[bytes] = []
+        if cut:
             lines = (bytes(self._begun) + block[: cut - 1]).split(b"\n")
             if len(lines[0]) > self._max:
                 lines[0] = lines[0][: self._max]
-        self._begun, self._skipping = bytearray(), False
-        self._begin(block[cut:])
+            self._begun = bytearray()
+        self._begun += block[cut : cut + self._max - len(self._begun)]
         return lines
 
     def finish(self) -> list[bytes]:
         """The last line, if it ended without a newline."""
         last = [bytes(self._begun)] if self._begun else []
-        self._begun, self._skipping = bytearray(), False
+        self._begun = bytearray()
         return last
-
-    def _begin(self, block: bytes) -> None:
-        room = self._max - len(self._begun)
-        self._begun += block[:room]
-        self._skipping = self._skipping or len(block) > room
 
 
 class _Read:
