@@ -41,7 +41,12 @@ class Forecaster:
         self.next_boundary = 1
         self.known = 0  # streams known at the last boundary
         self.clock_ring = np.zeros(0, np.int64)  # the last timestamps, for `ttl`
+        self.last_timestamp = 0  # of the last record, ms
         self._progress = Progress()
+
+    def change_settings(self, settings: ForecastSettings) -> None:
+        """Go on with other settings, of which none shapes the state."""
+        self.settings = self.table.layout.settings = self.model.settings = settings
 
     @property
     def stride(self) -> int:
@@ -86,6 +91,8 @@ class Forecaster:
             elif position == steps:
                 break
         self._tick(batch.timestamps[clocked:])
+        if len(batch):
+            self.last_timestamp = int(batch.timestamps[-1])
         return made.result(every_step)
 
     def _without_sentinels(self, values: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ class Field:
         return prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Layout:
     """The slabs of a table and the arithmetic of their rings."""
 

@@ -24,7 +24,7 @@ FORMAT = 1
 PAGE_BYTES = 896 * 1024
 KEYS_A_PAGE = 2048
 SLOT_ARRAYS = ("live", "last_step", "last_seen")
-COUNTERS = ("step_number", "last_boundary", "next_boundary", "known")
+COUNTERS = ("step_number", "last_boundary", "next_boundary", "known", "last_timestamp")
 UNCHANGEABLE = ("features", "horizons", "cell", "hidden", "window")  # they shape the slabs
 
 
@@ -56,7 +56,6 @@ class SnapshotWriter:
     def __init__(self, forecaster: Forecaster, sums: dict[str, int] | None = None) -> None:
         self.forecaster = forecaster
         self._sums = dict(sums or {})  # checksum of every valid page
-        self._captured = np.zeros(0, bool)
 
     def capture(self, offset: int) -> SnapshotPages:
         """The state as it is now, isolated from what comes, to be saved as that of next offset `offset`."""
@@ -94,14 +93,8 @@ class SnapshotWriter:
             "shared": {name: [array.dtype.str, list(array.shape)] for name, array in shared.items()},
             "pages": self._sums,
         }
-        self._captured = table.touched.copy()
         table.touched[:] = False
         return SnapshotPages(offset, json.dumps(header, separators=(",", ":")).encode(), pages, dropped)
-
-    def failed(self) -> None:
-        """The last capture was not saved: its pages are due again."""
-        touched = self.forecaster.table.touched
-        touched[: len(self._captured)] |= self._captured
 
 
 def restore(stored: StoredSnapshot, xp: ModuleType = np) -> tuple[Forecaster, SnapshotWriter, int]:

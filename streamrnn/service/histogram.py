@@ -22,7 +22,7 @@ class ArrayHistogram(Collector):
         registry.register(self)
 
     def observe(self, values: ArrayLike) -> None:
-        """Adds one number or an array of them. Below zero counts as zero (clocks differ); what is not finite is left out."""
+        """Adds one number or an array. Below zero counts as zero (clocks differ); what is not finite is left out."""
         observed = np.atleast_1d(np.asarray(values, np.float64)).ravel()
         observed = np.maximum(observed[np.isfinite(observed)], 0.0)
         # side="left": a bound belongs to its bucket, as Prometheus wants it (le, less or equal)

@@ -74,6 +74,8 @@ class Metrics:
         self._by_horizon = [
             tuple(metric.labels(str(horizon)) for metric in (scored, covered, errors, naive)) for horizon in horizons
         ]
+        self._horizons = tuple(horizons)
+        self._errors = np.zeros((2, len(horizons)))  # sums of the forecasts' and of persistence's absolute errors
         gauge("build_info", "1; what runs is in the labels.", ("version", "backend", "cell")).labels(
             version, backend, cell
         ).set(1)
@@ -111,9 +113,17 @@ class Metrics:
     ) -> None:
         """Adds what a slice's labels said of earlier forecasts; each argument (P,), errors in units of S."""
         columns = np.array([scored, covered, absolute_error, naive_absolute_error], np.float64).T
+        self._errors += np.nan_to_num(columns[:, 2:].T, posinf=0.0)
         for metrics, amounts in zip(self._by_horizon, np.nan_to_num(columns, posinf=0.0).tolist(), strict=True):
             for metric, amount in zip(metrics, amounts, strict=True):
                 metric.inc(amount)
+
+    def skill(self) -> dict[str, float | None]:
+        """1 - error / persistence's error by horizon, since the process began; None before there is any."""
+        return {
+            str(horizon): None if naive == 0 else 1 - own / naive
+            for horizon, own, naive in zip(self._horizons, *self._errors.tolist(), strict=True)
+        }
 
     def render(self) -> bytes:
         """The exposition, in the text format of CONTENT_TYPE."""

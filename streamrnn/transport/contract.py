@@ -114,6 +114,9 @@ class Partition(Protocol):
     async def offsets(self) -> Offsets:
         """The committed offset and the bounds of the log, read now."""
 
+    async def offset_before(self, offset: int, seconds: float) -> int:
+        """Where the last `seconds` of records before this offset begin, as the log's own timestamps say."""
+
     async def seek(self, offset: int) -> None:
         """Deliver records from this offset on."""
 

@@ -1,0 +1,5 @@
+"""`python -m streamrnn` is `streamrnn`."""
+
+from streamrnn.cli import main
+
+main()

@@ -1,0 +1,363 @@
+"""The command line: reads what was asked for, hands it on, turns errors into one clear line and an exit code."""
+
+import os
+
+# One process a core is the unit of scale: BLAS threads would only get in each other's way. Before NumPy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from streamrnn import __version__
+from streamrnn.errors import ConfigError, StreamRNNError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DONE, FAILED, WRONG_USAGE = 0, 1, 2
+PLOT_ROWS = 240
+
+
+def main() -> NoReturn:
+    """The entry point. Every foreseen error ends in one message on stderr and the contract's exit code."""
+    try:
+        commands(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(WRONG_USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(FAILED)
+    except ConfigError as error:
+        _complain(error)
+        sys.exit(WRONG_USAGE)
+    except StreamRNNError as error:
+        _complain(error)
+        sys.exit(FAILED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+    sys.exit(DONE)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 118})
+@click.version_option(__version__, prog_name="streamrnn")
+def commands() -> None:
+    """Forecasts for numbers that flow through Apache Kafka, learnt as they flow.
+
+    Try it without a broker: streamrnn demo --once
+    """
+
+
+def _configured(function: F) -> F:
+    """The options of every command that reads a configuration."""
+    for option in (
+        click.option("--set", "sets", multiple=True, metavar="a.b=value", help="Set one key (repeatable)."),
+        click.option("-c", "--config", "path", type=click.Path(path_type=Path), required=True, help="The YAML file."),
+    ):
+        function = option(function)
+    return function
+
+
+def _reads_csv(function: F) -> F:
+    """The arguments of every command that reads a table."""
+    for option in (
+        click.option(
+            "--time-format", help="strptime format of the first column, where it is none of the usual ones."
+        ),
+        click.option("--multivariate", is_flag=True, help="The columns are the features of one stream."),
+        click.argument("data", type=click.Path(path_type=Path)),
+    ):
+        function = option(function)
+    return function
+
+
+@commands.command()
+@_configured
+def run(path: Path, sets: tuple[str, ...]) -> None:
+    """Run the daemon until SIGTERM, or until the input file ends.
+
+    Example: streamrnn run -c config/streamrnn.yaml --set kafka.bootstrap_servers=broker:9092
+    """
+    from streamrnn.service import assembly, log
+
+    config = _load(path, sets)
+    log.setup(config.log.level, config.log.format)
+    _introduce(config)
+    asyncio.run(assembly.worker(config).run())
+
+
+@commands.command()
+@_configured
+@_reads_csv
+@click.option("--output", type=click.Path(path_type=Path), help="Write one line of JSON per forecast here.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write errors, coverage and speed here, as JSON.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the first column's last rows here, as PNG.")
+def backtest(
+    path: Path,
+    sets: tuple[str, ...],
+    data: Path,
+    multivariate: bool,
+    time_format: str | None,
+    output: Path | None,
+    report: Path | None,
+    plot: Path | None,
+) -> None:
+    """Forecast a CSV as the daemon would have, and tell how good the forecasts were.
+
+    Example: streamrnn backtest -c config/score.yaml data.csv --plot plot.png
+    """
+    from streamrnn.service import assembly
+    from streamrnn.service import plot as drawing
+    from streamrnn.service.backtest import backtest as run_backtest
+
+    table, stem = _read(data, time_format)
+    features = [f"input.features={len(table.names)}"] if multivariate else []
+    config = _load(path, (*sets, *features))
+    if not multivariate and config.input.features != 1:
+        raise ConfigError(
+            f"{path}: input.features: is {config.input.features}, but each column of {data} is a stream of one "
+            "feature. Pass --multivariate to make the columns the features of one stream"
+        )
+    if plot is not None and not drawing.available():
+        raise ConfigError(drawing.HOW_TO_GET_IT)
+    with contextlib.ExitStack() as stack:
+        sink = stack.enter_context(_writing(output)) if output else None
+        done = stack.enter_context(
+            _progress("backtest", len(table.values) * (1 if multivariate else len(table.names)))
+        )
+        made = run_backtest(
+            table,
+            assembly.forecast_settings(config),
+            topic=data.name,
+            stem=stem,
+            multivariate=multivariate,
+            output=sink,
+            keep=PLOT_ROWS if plot else 0,
+            on_rows=lambda rows: done(rows * (1 if multivariate else len(table.names))),
+        )
+    entries = made.score.report()
+    _show_report(f"{data.name}: errors in standard deviations of each column", entries)
+    rate = made.records / max(made.seconds, 1e-9)
+    _out().print(f"{made.records:,} records in {made.seconds:.1f} s: {rate:,.0f} records/s")
+    if report is not None:
+        body = {"records": made.records, "seconds": made.seconds, "records_per_second": rate, "horizons": entries}
+        with _writing(report) as file:
+            file.write(json.dumps(body, indent=1).encode() + b"\n")
+    if plot is not None:
+        import numpy as np
+
+        first = len(table.values) - len(made.recent)
+        drawing.draw(
+            plot,
+            title=f"{table.names[0]}, {data.name}",
+            label=table.names[0],
+            times=table.times,
+            values=table.values[:, 0],
+            origins=np.arange(first, len(table.values)),
+            horizon=config.forecast.horizons[0],
+            bounds=made.recent[:, :, 0],
+            coverage=config.forecast.coverage,
+        )
+        _out().print(f"plot: {plot}")
+
+
+@commands.command()
+@_configured
+def check(path: Path, sets: tuple[str, ...]) -> None:
+    """Validate the configuration, show what will be used, and reach the broker or open the files.
+
+    Example: streamrnn check -c config/streamrnn.yaml
+    """
+    from streamrnn.engine.layout import series_layout
+    from streamrnn.service import assembly
+    from streamrnn.service.config import effective_yaml
+    from streamrnn.service.reach import reach
+
+    config = _load(path, sets)
+    out = _out()
+    out.print(effective_yaml(config), end="", highlight=False, markup=False)
+    layout = series_layout(assembly.forecast_settings(config))
+    table = Table(title="Memory of a series", title_justify="left")
+    table.add_column("part")
+    table.add_column("bytes", justify="right")
+    for part, size in layout.account().items():
+        table.add_row(part, f"{size:,}")
+    table.add_row("in all", f"{layout.row_bytes:,}", style="bold")
+    out.print(table)
+    largest = layout.row_bytes * config.input.features * config.state.max_streams / 2**20
+    out.print(f"At state.max_streams = {config.state.max_streams:,}: {largest:,.0f} MiB for each partition.")
+    out.print(asyncio.run(reach(config)))
+
+
+@commands.command()
+@_configured
+@_reads_csv
+@click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="Times as fast as the rows' own times.")
+def produce(
+    path: Path, sets: tuple[str, ...], data: Path, multivariate: bool, time_format: str | None, speed: float | None
+) -> None:
+    """Replay a CSV into the input topic, as fast as it goes or X times as fast as it happened.
+
+    Example: streamrnn produce -c config/streamrnn.yaml data.csv --speed 3600
+    """
+    from streamrnn.service import assembly
+    from streamrnn.service.produce import produce as send
+
+    config = _load(path, sets)
+    if config.transport != "kafka":
+        raise ConfigError(f"{path}: transport: is {config.transport!r}, produce needs 'kafka'")
+    table, stem = _read(data, time_format)
+    with _progress("produce", len(table.values)) as done:
+        records = asyncio.run(
+            send(
+                assembly.kafka_settings(config),
+                table,
+                stem=stem,
+                multivariate=multivariate,
+                speed=speed,
+                on_rows=done,
+            )
+        )
+    _out().print(f"{records:,} records sent to {config.input.topic}")
+
+
+@commands.command()
+@click.option("--once", is_flag=True, help="Stop at the end of the data instead of starting again.")
+@click.option("--plot", type=click.Path(path_type=Path), default=Path("streamrnn-demo.png"), show_default=True)
+def demo(once: bool, plot: Path) -> None:
+    """Forecast a year of real weather, with no broker: 15 streams from New York's airports.
+
+    Example: streamrnn demo --once
+    """
+    from streamrnn.service import demo as show
+    from streamrnn.service import plot as drawing
+    from streamrnn.service.demo_report import draw_demo, show_demo
+
+    table = show.weather()
+    while True:
+        with _progress("forecasting", table.values.size) as done:
+            made = show.run_once(table, done)
+        show_demo(_out(), made)
+        if drawing.available():
+            draw_demo(made, plot)
+            _out().print(f"plot: {plot.resolve()}")
+        else:
+            _out().print(drawing.HOW_TO_GET_IT)
+        if once:
+            return
+
+
+def _not_yet(name: str) -> click.Command:
+    @click.command(name, context_settings={"ignore_unknown_options": True}, help="Not available in this version.")
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def command(arguments: tuple[str, ...]) -> None:  # noqa: ARG001
+        raise click.UsageError(f"`streamrnn {name}` is not available in version {__version__}")
+
+    return command
+
+
+for _name in ("train", "tail", "state"):
+    commands.add_command(_not_yet(_name))
+
+
+def _load(path: Path, sets: tuple[str, ...]) -> Any:
+    from streamrnn.service.config import load_config
+
+    return load_config(path, sets, os.environ)
+
+
+def _read(path: Path, time_format: str | None) -> Any:
+    """The table and the file's stem."""
+    from streamrnn.transport.csv_table import read_csv
+
+    name = path.name.removesuffix(".gz")
+    return read_csv(path, time_format), Path(name).stem
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[Any]:
+    try:
+        with path.open("wb", buffering=1 << 20) as file:
+            yield file
+    except OSError as error:
+        raise StreamRNNError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, nothing elsewhere; yields what to tell the number done."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.completed:,.0f} at {task.fields[rate]:,.0f}/s"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(title, total=total, rate=0.0)
+
+        def done(number: int) -> None:
+            elapsed = progress.tasks[bar].elapsed or 0.0
+            progress.update(bar, completed=number, rate=number / elapsed if elapsed else 0.0)
+
+        yield done
+
+
+def _show_report(title: str, entries: list[dict[str, Any]]) -> None:
+    table = Table(title=title, title_justify="left")
+    for name in entries[0]:
+        table.add_column(name.replace("_", " "), justify="right")
+    for entry in entries if len(entries) <= 24 else [*entries[:12], *entries[-12:]]:
+        table.add_row(*(_cell(value) for value in entry.values()))
+    _out().print(table)
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+
+
+def _introduce(config: Any) -> None:
+    """Say what will be read, written and shown."""
+    import logging
+
+    log = logging.getLogger("streamrnn")
+    if config.transport == "file":
+        log.info("reads %s, writes %s", config.file.input, config.file.output)
+        if "-" in (config.file.input, config.file.output):
+            log.warning("a pipe cannot be cut back: state is saved at the end only, and there is no recovery")
+    else:
+        log.info(
+            "reads %s, writes %s at %s as group %s, %s",
+            config.input.topic,
+            config.output.topic,
+            config.kafka.bootstrap_servers,
+            config.app_id,
+            config.kafka.delivery.replace("_", " "),
+        )
+    model = config.model
+    log.info(
+        "forecasts %s steps ahead with a %s of %d units, learning %s",
+        config.forecast.horizons.text(),
+        model.cell,
+        model.hidden,
+        "on" if config.learning.enabled else "off",
+    )
+
+
+def _out() -> Console:
+    return Console(width=None if sys.stdout.isatty() else 118)
+
+
+def _complain(error: Exception) -> None:
+    click.echo(f"streamrnn: {error}", err=True)

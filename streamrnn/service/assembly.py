@@ -1,0 +1,126 @@
+"""From the configuration to the objects that it describes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from streamrnn import __version__
+from streamrnn.engine.decoder import InputFormat
+from streamrnn.engine.settings import ForecastSettings
+from streamrnn.service.metrics import Metrics
+from streamrnn.service.settings import Config
+from streamrnn.service.task import TaskSettings
+from streamrnn.service.worker import Worker
+from streamrnn.transport.contract import Transport
+from streamrnn.transport.file import FileSettings, FileTransport
+from streamrnn.transport.kafka import KafkaSecurity, KafkaSettings, KafkaTransport
+
+BACKEND: Final = "numpy"
+
+
+def forecast_settings(config: Config) -> ForecastSettings:
+    """What touches forecasts."""
+    return ForecastSettings(
+        features=config.input.features,
+        horizons=tuple(config.forecast.horizons),
+        coverage=config.forecast.coverage,
+        missing=tuple(config.input.missing),
+        cell=config.model.cell,
+        hidden=config.model.hidden,
+        learning=config.learning.enabled,
+        window=config.learning.window,
+        rate=config.learning.rate,
+        clip_norm=config.learning.clip_norm,
+        seed=config.compute.seed,
+        max_streams=config.state.max_streams,
+        ttl_ms=None if config.state.ttl is None else config.state.ttl.milliseconds,
+    )
+
+
+def input_format(config: Config) -> InputFormat:
+    """What a message looks like."""
+    names = config.input.fields
+    given = {"value": names.value, "time": names.time, "stream": names.stream}
+    return InputFormat(
+        features=config.input.features,
+        fields={name: found for name, found in given.items() if found is not None},
+        max_bytes=config.input.max_bytes,
+        max_steps=config.input.max_steps,
+        lines=config.transport == "file",
+    )
+
+
+def task_settings(config: Config) -> TaskSettings:
+    """What a task needs to know."""
+    return TaskSettings(
+        forecast=forecast_settings(config),
+        form=input_format(config),
+        every_step=config.output.steps == "all",
+        start=config.input.start,
+        commit_interval=config.kafka.commit_interval,
+        snapshot_interval=config.state.snapshot_interval,
+        rebuild=config.state.rebuild,
+    )
+
+
+def kafka_settings(config: Config) -> KafkaSettings:
+    """What the Kafka transport needs to know."""
+    kafka, security = config.kafka, config.kafka.security
+    return KafkaSettings(
+        app_id=config.app_id,
+        bootstrap_servers=kafka.bootstrap_servers,
+        input_topic=config.input.topic,
+        output_topic=config.output.topic,
+        dead_letter_topic=config.dead_letter.topic or f"{config.input.topic}.dead-letter",
+        delivery=kafka.delivery,
+        session_timeout=kafka.session_timeout,
+        transaction_timeout=kafka.transaction_timeout,
+        group_instance_id=kafka.group_instance_id,
+        fetch_bytes=max(1 << 20, config.input.max_bytes),
+        security=KafkaSecurity(
+            protocol=security.protocol,
+            mechanism=security.mechanism,
+            username=security.username,
+            password=security.password,
+            ca_file=security.ca_file,
+            cert_file=security.cert_file,
+            key_file=security.key_file,
+        ),
+    )
+
+
+def file_settings(config: Config) -> FileSettings:
+    """What the file transport needs to know."""
+    return FileSettings(
+        input=config.file.input,
+        output=config.file.output,
+        state=Path(config.file.state),
+        dead_letter=config.dead_letter.topic or "",
+        app_id=config.app_id,
+        max_line_bytes=max(16 << 20, 2 * config.input.max_bytes),
+    )
+
+
+def transport_maker(config: Config) -> Callable[[], Transport]:
+    """Makes a new transport at each call: one that has failed is of no more use."""
+    if config.transport == "file":
+        return lambda: FileTransport(file_settings(config))
+    return lambda: KafkaTransport(kafka_settings(config))
+
+
+def metrics(config: Config) -> Metrics:
+    """The metrics of a process that runs this configuration."""
+    return Metrics(
+        version=__version__, backend=BACKEND, cell=config.model.cell, horizons=tuple(config.forecast.horizons)
+    )
+
+
+def worker(config: Config, *, http: bool = True) -> Worker:
+    """The daemon."""
+    return Worker(
+        transport_maker(config),
+        task_settings(config),
+        metrics(config),
+        shutdown_timeout=config.shutdown_timeout,
+        http=(config.http.host, config.http.port) if http else None,
+    )

@@ -1,0 +1,94 @@
+"""A table's forecasts, row by row, by the very Forecaster that the daemon runs."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+
+from streamrnn.engine.encoder import Encoder
+from streamrnn.engine.forecaster import Forecaster
+from streamrnn.engine.settings import ForecastSettings
+from streamrnn.errors import RecordError
+from streamrnn.records import ForecastBatch, RecordBatch, single_steps
+from streamrnn.service.score import Score, season_of
+from streamrnn.transport.csv_table import CsvTable
+
+CHUNK = 4096  # records
+
+
+@dataclass(slots=True)
+class Backtest:
+    """What came of one."""
+
+    score: Score
+    recent: np.ndarray  # (r, 3, P): lower, mean, upper of the first column's last rows, for a plot
+    records: int
+    seconds: float
+
+
+def records_of(table: CsvTable, names: list[bytes], first: int, stop: int, *, multivariate: bool) -> RecordBatch:
+    """Rows first .. stop - 1 as records: one a cell, row by row, or one a row."""
+    rows, columns = stop - first, 1 if multivariate else len(names)
+    values = table.values[first:stop]
+    return single_steps(
+        names * rows,
+        np.repeat(np.arange(first, stop), columns),
+        np.repeat(table.times[first:stop], columns),
+        values if multivariate else values.reshape(-1, 1),
+        nested=multivariate,
+    )
+
+
+def backtest(
+    table: CsvTable,
+    settings: ForecastSettings,
+    *,
+    topic: str,
+    stem: str,
+    multivariate: bool,
+    output: BinaryIO | None = None,
+    keep: int = 0,
+    on_rows: Callable[[int], None] = lambda _: None,
+) -> Backtest:
+    """Forecast after every cell (after every row with `multivariate`), score it, and write one line each.
+
+    keep: rows of the first column's forecasts that are kept for a plot; on_rows: told the rows done.
+    """
+    began = time.perf_counter()
+    names = [stem.encode()] if multivariate else [name.encode() for name in table.names]
+    for name in names:
+        if not 1 <= len(name) <= 256:
+            raise RecordError("validate", f"the stream's name {name!r} has {len(name)} bytes, expected 1 to 256")
+    forecaster, encoder = Forecaster(settings), Encoder(topic, 0, settings.horizons)
+    values = table.values
+    if settings.missing:
+        values = np.where(np.isin(values, settings.missing), np.nan, values)
+    score = Score(values, settings.horizons, season_of(table.times))
+    recent: list[np.ndarray] = []
+    for first, stop in _chunks(len(values), len(names)):
+        batch = records_of(table, names, first, stop, multivariate=multivariate)
+        made = forecaster.forecast(batch)
+        if output is not None:
+            lines = encoder.encode(batch, made)
+            output.write(b"\n".join(line or b"" for line in lines) + b"\n")
+        lower, mean, upper = _by_column(made, stop - first)
+        score.add(first, mean, lower, upper)
+        if keep:
+            recent = [*recent, np.stack([lower[:, 0], mean[:, 0], upper[:, 0]], axis=1)]
+            recent = recent[-(1 + keep * len(names) // CHUNK + 1) :]
+        on_rows(stop)
+    kept = np.concatenate(recent)[-keep:] if recent else np.zeros((0, 3, len(settings.horizons)))
+    return Backtest(score, kept, len(values) * len(names), time.perf_counter() - began)
+
+
+def _chunks(rows: int, streams: int) -> Iterator[tuple[int, int]]:
+    size = max(1, CHUNK // streams)
+    return ((first, min(rows, first + size)) for first in range(0, rows, size))
+
+
+def _by_column(made: ForecastBatch, rows: int) -> list[np.ndarray]:
+    """(r, C, P) each: the records of a row are its columns, or its one record holds them as features."""
+    P = made.mean.shape[1]
+    return [getattr(made, name).transpose(0, 2, 1).reshape(rows, -1, P) for name in ("lower", "mean", "upper")]

@@ -1,0 +1,43 @@
+"""The thread in which forecasts are computed, so that the loop goes on answering the broker meanwhile."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+STUCK = 60.0  # seconds that one call may take before the process counts as not alive
+
+
+class ComputeThread:
+    """One thread for all tasks of a process: it keeps one core busy, more of them would only wait for each other."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
+        self._busy_since: float | None = None
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The function's result, computed in the thread after what was asked for before."""
+
+        def timed() -> T:
+            self._busy_since = time.monotonic()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._busy_since = None
+
+        return await asyncio.get_running_loop().run_in_executor(self._executor, timed)
+
+    def stuck(self) -> str | None:
+        """Why the thread does not count as alive, None if it does."""
+        since = self._busy_since
+        if since is not None and time.monotonic() - since > STUCK:
+            return f"the compute thread has not come back for {time.monotonic() - since:.0f} s"
+        return None
+
+    def close(self) -> None:
+        """Let the present call end and take no other."""
+        self._executor.shutdown(wait=False, cancel_futures=True)

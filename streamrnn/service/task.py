@@ -1,0 +1,518 @@
+"""One input partition: its state, its position and its handle on the transport, from taking over to giving up.
+
+    fence → restore → position → replay → run (→ hold → run) → close
+
+Whatever fails, the task throws away its state and its handle and begins again: what is durable is the truth. The
+state may run ahead of a transaction that is under way, never of one that failed.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from streamrnn.engine.decoder import InputFormat
+from streamrnn.engine.settings import ForecastSettings
+from streamrnn.engine.snapshot import SnapshotPages
+from streamrnn.errors import FatalError, RefusedError, SnapshotError, StreamRNNError, TransportError
+from streamrnn.service.compute import ComputeThread
+from streamrnn.service.metrics import Metrics
+from streamrnn.service.processor import Processor, Slice
+from streamrnn.service.slices import FULL_RECORDS, SliceQueue
+from streamrnn.service.states import State, TaskState
+from streamrnn.service.takeover import plan
+from streamrnn.transport.contract import DeadLetter, EncodedBatch, Partition, PartitionId, RawBatch, Transport
+
+log = logging.getLogger(__name__)
+
+SLICES_A_COMMIT = 4  # what is queued is computed this often, or when a whole slice is there
+FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.2, 10.0  # seconds before a failed task begins again
+REFUSED_EVERY = 30.0  # seconds before a refused one does
+SNAPSHOT_SHARE = 20.0  # the next snapshot is due no earlier than so many times the last one's CPU seconds
+SEND_SECONDS_A_BYTE = 3.2e-9  # CPU of writing a snapshot, measured; it is spent on the loop, where it has no clock
+LAG_EVERY = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSettings:
+    """What a task needs of the configuration."""
+
+    forecast: ForecastSettings
+    form: InputFormat
+    every_step: bool
+    start: str  # earliest | latest
+    commit_interval: float
+    snapshot_interval: float
+    rebuild: float
+
+
+@dataclass(slots=True)
+class _Pending:
+    """Computed and not yet committed."""
+
+    outputs: list[EncodedBatch] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    next_offset: int | None = None
+    records: int = 0
+
+
+class Task:
+    """The life of one partition in this process. `run` ends when `close` was asked for and done."""
+
+    def __init__(
+        self,
+        partition: PartitionId,
+        transport: Transport,
+        compute: ComputeThread,
+        settings: TaskSettings,
+        metrics: Metrics,
+    ) -> None:
+        self.partition, self.settings = partition, settings
+        self._transport, self._compute = transport, compute
+        self._all_metrics = metrics
+        self._metrics = metrics.partition(partition.topic, partition.partition)
+        self._state = TaskState(self._moved)
+        self._metrics.state(State.CREATED)
+        self._closing = self._holding = False
+        self._changed = asyncio.Event()  # new records, a wish to hold, resume or close, a commit that ended
+        self._settled = asyncio.Event()  # held, or not running at all
+        self._settled.set()
+        self.reason: str | None = None  # why it failed or was refused
+        self._queue = SliceQueue()
+        self._paused = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """The state of a task that has read nothing."""
+        s = self.settings
+        self._processor = Processor(self.partition, s.forecast, s.form, every_step=s.every_step)
+        self._handle: Partition | None = None
+        self._failure: StreamRNNError | None = None
+        self._pending = _Pending()
+        self._commit: asyncio.Task[None] | None = None
+        self._save: asyncio.Task[None] | None = None
+        self._captured: SnapshotPages | None = None
+        self._captured_cpu = 0.0
+        self._snapshot_due = self._slice_due = self._commit_due = 0.0
+        self.position: int | None = None  # next offset to compute
+        self.committed: int | None = None
+        self.snapshot: int | None = None
+        self.end: int | None = None
+        self._streams = 0
+
+    # What the worker calls.
+
+    @property
+    def state(self) -> State:
+        return self._state.current
+
+    @property
+    def idle(self) -> bool:
+        """All that was fetched has been computed and committed."""
+        return self.state is State.RUNNING and not self._queue and self.committed == self.position
+
+    def feed(self, batch: RawBatch) -> None:
+        """Take in what was fetched."""
+        try:
+            self._queue.put(batch)
+        except TransportError as error:
+            self.fail(error)
+        if self._queue.full and not self._paused:
+            self._paused = True
+            self._transport.pause(self.partition)
+        self._changed.set()
+
+    def fail(self, error: StreamRNNError) -> None:
+        """What was fetched, or could not be, means that the task must begin again."""
+        self._failure = error
+        self._changed.set()
+
+    async def hold(self) -> None:
+        """A rebalance has begun: returns when nothing of this task is on its way any more."""
+        self._holding = True
+        self._changed.set()
+        await self._settled.wait()
+
+    def resume(self) -> None:
+        """The rebalance has left the partition here."""
+        self._holding = False
+        self._changed.set()
+
+    def close(self) -> None:
+        """Finish what is under way, write a snapshot, end."""
+        self._closing = True
+        self._changed.set()
+
+    def status(self) -> dict[str, object]:
+        """The task's entry in /status."""
+        lag = None if self.end is None or self.position is None else max(0, self.end - self.position)
+        return {
+            "topic": self.partition.topic,
+            "partition": self.partition.partition,
+            "state": self.state.value,
+            "position": self.position,
+            "committed": self.committed,
+            "snapshot": self.snapshot,
+            "lag": lag,
+            "streams": self._streams,
+        }
+
+    # Its life.
+
+    async def run(self) -> None:
+        """Live until closed. Raises FatalError where no task of this process can go on."""
+        back_off = FIRST_BACK_OFF
+        while True:
+            began = time.monotonic()
+            try:
+                await self._live()
+                return
+            except (FatalError, asyncio.CancelledError):
+                await self._drop()
+                raise
+            except (RefusedError, SnapshotError) as error:
+                await self._drop()
+                self._state.move(State.REFUSED)
+                self._tell(logging.ERROR, error)
+                wait = REFUSED_EVERY
+            except StreamRNNError as error:
+                wait = await self._fail(error, back_off)
+            except Exception as error:  # a mistake of ours in one task must not end the others
+                log.exception("%s: %s", self.partition, type(error).__name__)
+                wait = await self._fail(error, back_off)
+            back_off = FIRST_BACK_OFF if time.monotonic() - began > 60 else min(2 * back_off, LONGEST_BACK_OFF)
+            if await self._closed_within(wait):
+                self._end()
+                return
+            self._begin()
+            self._state.move(State.CREATED)
+            self._metrics.restarted()
+
+    async def _fail(self, error: Exception, back_off: float) -> float:
+        await self._drop()
+        self._state.move(State.FAILED)
+        self._tell(logging.WARNING, error)
+        return back_off
+
+    async def _live(self) -> None:
+        """From CREATED to CLOSED."""
+        if self._closing:
+            return self._end()
+        self._state.move(State.FENCING)
+        self._handle = handle = self._transport.partition(self.partition)
+        self._queue.next_offset = None
+        await handle.fence()
+        self._state.move(State.RESTORING)
+        began = time.monotonic()
+        stored = await handle.restore()
+        if stored is not None:
+            self.snapshot = await self._compute.run(self._processor.restore, stored)
+            del stored
+            self._all_metrics.restore.observe(time.monotonic() - began)
+        await self._take_position(handle)
+        if not self._closing:
+            self._state.move(State.RUNNING)
+            self.reason = None
+            await self._run(handle)
+        await self._close(handle)
+        return None
+
+    async def _take_position(self, handle: Partition) -> None:
+        """Seek where the plan says, and read again what was committed since the snapshot."""
+        self._state.move(State.REPLAYING)
+        while self._holding and not self._closing:
+            await self._wait(60.0)
+        offsets = await handle.offsets()
+        start = plan(str(self.partition), self.snapshot, offsets, self.settings.start)
+        self.committed = offsets.committed
+        seek = start.seek
+        if start.rebuild:
+            seek = max(offsets.earliest, await handle.offset_before(seek, self.settings.rebuild))
+        if start.warning:
+            log.warning("%s", start.warning)
+        if start.fresh:
+            pages, _ = await self._compute.run(self._processor.capture, seek)
+            await handle.save(pages)
+            await handle.commit([], [], seek)
+            self.snapshot = self.committed = seek
+        self.position = seek
+        self._listen(seek)
+        await handle.seek(seek)
+        replayed = await self._replay(handle, start.replay_to)
+        if replayed:
+            log.info("%s: replayed %d records from %d to %d", self.partition, replayed, seek, start.replay_to)
+        changed = await self._compute.run(self._processor.adopt_settings)
+        now = time.monotonic()
+        # after a replay at once, else a crash loop makes each replay longer than the one before
+        self._snapshot_due = now if replayed or changed else now + self.settings.snapshot_interval
+        self._metrics.snapshot_due(self.settings.snapshot_interval)
+
+    async def _replay(self, handle: Partition, end: int) -> int:
+        """Take in records before `end` without publishing; returns their number."""
+        assert self.position is not None
+        replayed = 0
+        while self.position < end and not self._closing:
+            if self._holding:
+                await self._rest(handle)
+            self._collect()
+            if not self._queue:
+                await self._wait(1.0)
+                continue
+            raw = self._queue.take(before=end)
+            if raw.next_offset < 0:  # the next record lies behind the end
+                self.position = end
+                break
+            made = await self._compute.run(self._processor.process, raw, 1 << 62, publish=False)
+            replayed += len(raw)
+            self.position = min(end, made.next_offset)
+            self._streams = made.streams
+            self._metrics.replayed(len(raw))
+            self._flow()
+        return replayed
+
+    async def _run(self, handle: Partition) -> None:
+        """Compute, commit and snapshot until told to close."""
+        self._settled.clear()
+        lag = asyncio.create_task(self._watch_lag(handle))
+        try:
+            while not self._closing:
+                if self._holding:
+                    await self._hold(handle)
+                    continue
+                self._collect()
+                now = time.monotonic()
+                if self._queue and (self._queue.ready or now >= self._slice_due) and self._may_run_ahead():
+                    self._slice_due = now + self.settings.commit_interval / SLICES_A_COMMIT
+                    await self._slice(handle)
+                    continue
+                self._start_commit(handle, now)
+                await self._snapshot_if_due(handle, now)
+                await self._wait(self._pause(time.monotonic()))
+        finally:
+            lag.cancel()
+            self._settled.set()
+
+    async def _slice(self, handle: Partition) -> None:
+        """Compute what is queued, at most one slice."""
+        raw = self._queue.take()
+        made = await self._compute.run(self._processor.process, raw, handle.max_output_bytes)
+        self.position = made.next_offset
+        pending = self._pending
+        pending.outputs.append(made.outputs)
+        pending.dead_letters += made.dead_letters
+        pending.next_offset = made.next_offset
+        pending.records += len(raw)
+        self._flow()
+        self._account(raw, made)
+        self._collect()
+        now = time.monotonic()
+        self._start_commit(handle, now)
+        await self._snapshot_if_due(handle, now)
+
+    def _start_commit(self, handle: Partition, now: float) -> None:
+        """Commit in the background what is pending, if it is time and no commit is under way."""
+        pending = self._pending
+        if self._commit is None and pending.next_offset is not None and now >= self._commit_due:
+            self._pending = _Pending()
+            self._commit_due = now + self.settings.commit_interval
+            self._commit = self._background(self._commit_one(handle, pending))
+
+    async def _commit_one(self, handle: Partition, pending: _Pending) -> None:
+        assert pending.next_offset is not None
+        began = time.monotonic()
+        await handle.commit(pending.outputs, pending.dead_letters, pending.next_offset)
+        self.committed = pending.next_offset
+        self._all_metrics.commit.observe(time.monotonic() - began)
+        self._metrics.published(sum(map(len, pending.outputs)))
+        for letter in pending.dead_letters:
+            self._metrics.dead_lettered(letter.stage, 1)
+        now = time.time()
+        for batch in pending.outputs:
+            self._all_metrics.forecast_latency.observe(now - np.array(batch.timestamps, float) / 1000)
+
+    async def _snapshot_if_due(self, handle: Partition, now: float) -> None:
+        """Capture the state when it is time; save it once the offset it stands for is committed."""
+        if self._save is not None or not self._transport.recoverable:
+            return
+        if self._captured is None and now >= self._snapshot_due and self.position != self.snapshot:
+            assert self.position is not None
+            self._captured, self._captured_cpu = await self._compute.run(self._processor.capture, self.position)
+        if self._captured is not None and self.committed is not None and self.committed >= self._captured.offset:
+            captured, self._captured = self._captured, None
+            self._save = self._background(self._save_one(handle, captured, self._captured_cpu))
+
+    async def _save_one(self, handle: Partition, pages: SnapshotPages, cpu: float) -> None:
+        began = time.monotonic()
+        await handle.save(pages)
+        self.snapshot = pages.offset
+        interval = max(self.settings.snapshot_interval, SNAPSHOT_SHARE * (cpu + SEND_SECONDS_A_BYTE * pages.nbytes))
+        self._snapshot_due = time.monotonic() + interval
+        self._all_metrics.snapshot.observe(time.monotonic() - began)
+        self._metrics.snapshot_written(pages.nbytes, time.time())
+        self._metrics.snapshot_due(interval)
+
+    async def _hold(self, handle: Partition) -> None:
+        """Finish what is on its way, then wait for the end of the rebalance."""
+        await self._finish(handle)
+        self._state.move(State.HELD)
+        self._settled.set()
+        await self._rest(handle)
+        if not self._closing:
+            self._settled.clear()
+            self._state.move(State.RUNNING)
+
+    async def _rest(self, handle: Partition) -> None:
+        """Until the rebalance is over; then go on where this task was, if nobody else had the partition."""
+        self._queue.next_offset = None
+        while self._holding and not self._closing:
+            await self._wait(60.0)
+        if self._closing:
+            return
+        offsets = await handle.offsets()
+        if offsets.committed != self.committed:
+            raise TransportError(
+                f"{self.partition}: the committed offset is {offsets.committed}, this task left it at "
+                f"{self.committed}: another worker had the partition meanwhile"
+            )
+        assert self.position is not None
+        self._listen(self.position)
+        await handle.seek(self.position)
+
+    async def _finish(self, handle: Partition) -> None:
+        """Commit all that was computed and wait for what is under way."""
+        while self._commit is not None or self._pending.next_offset is not None:
+            self._commit_due = 0.0
+            self._start_commit(handle, time.monotonic())
+            if self._commit is not None:
+                await asyncio.wait((self._commit,))
+            self._collect()
+        if self._save is not None:
+            await asyncio.wait((self._save,))
+            self._collect()
+
+    async def _close(self, handle: Partition) -> None:
+        """The orderly end: everything computed is committed, the state is saved as of the committed offset."""
+        running = self.state in (State.RUNNING, State.HELD)
+        if self.state is State.RUNNING:
+            await self._finish(handle)
+        self._state.move(State.CLOSING)
+        if running and self.position is not None and self.position == self.committed != self.snapshot:
+            pages, cpu = await self._compute.run(self._processor.capture, self.position)
+            await self._save_one(handle, pages, cpu)
+        await handle.close()
+        self._state.move(State.CLOSED)
+
+    def _end(self) -> None:
+        """Closed while nothing was running."""
+        self._state.move(State.CLOSING)
+        self._state.move(State.CLOSED)
+
+    async def _drop(self) -> None:
+        """Throw away everything that is on its way."""
+        for running in (self._commit, self._save):
+            if running is not None:
+                running.cancel()
+                await asyncio.wait((running,))
+        handle, self._handle = self._handle, None
+        self._queue.clear(0)
+        self._queue.next_offset = None
+        if handle is not None:
+            await handle.close()
+
+    # Small things.
+
+    def _collect(self) -> None:
+        """Take note of what has ended in the background. Raises what it raised."""
+        if self._failure is not None:
+            raise self._failure
+        for name in ("_commit", "_save"):
+            running: asyncio.Task[None] | None = getattr(self, name)
+            if running is not None and running.done():
+                setattr(self, name, None)
+                running.result()
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        task.add_done_callback(lambda _: self._changed.set())
+        return task
+
+    def _may_run_ahead(self) -> bool:
+        """While a commit is under way computing goes on, but only so far."""
+        return self._commit is None or self._pending.records < FULL_RECORDS
+
+    def _listen(self, offset: int) -> None:
+        """What is fetched from now on begins at this offset."""
+        self._queue.clear(offset)
+        self._paused = False
+
+    def _flow(self) -> None:
+        if self._paused and self._queue.low:
+            self._paused = False
+            self._transport.resume(self.partition)
+
+    def _pause(self, now: float) -> float:
+        """How long there is nothing to do, unless something changes."""
+        due = [self._snapshot_due if self.position != self.snapshot else now + 60.0]
+        if self._queue:
+            due.append(self._slice_due)
+        if self._pending.next_offset is not None and self._commit is None:
+            due.append(self._commit_due)
+        if self._save is not None or self._captured is not None:
+            due[0] = now + 1.0  # its end wakes the task
+        return max(0.0, min(due) - now)
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+        self._changed.clear()
+
+    async def _closed_within(self, seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while not self._closing and (left := end - time.monotonic()) > 0:
+            await self._wait(left)
+        return self._closing
+
+    async def _watch_lag(self, handle: Partition) -> None:
+        while True:
+            try:
+                offsets = await handle.offsets()
+            except StreamRNNError:
+                return  # a commit will find out
+            if offsets.end < 1 << 62:
+                self.end = offsets.end
+                self._metrics.lag(max(0, offsets.end - (self.position or 0)))
+            await asyncio.sleep(LAG_EVERY)
+
+    def _account(self, raw: RawBatch, made: Slice) -> None:
+        self._streams = made.streams
+        m, learnt, scores = self._metrics, made.progress.learnt, made.scores
+        m.consumed(len(raw))
+        m.streams(made.streams, 0)
+        for reason, number in made.progress.evicted.items():
+            m.evicted(reason, number)
+        told = learnt.updates > 0
+        m.learnt(
+            learnt.updates, learnt.rollbacks, learnt.gradient_norm if told else None, learnt.loss if told else None
+        )
+        self._all_metrics.compute.observe(made.seconds)
+        self._all_metrics.scored(scores.scored, scores.covered, scores.absolute, scores.naive)
+
+    def _tell(self, level: int, error: Exception) -> None:
+        """Log a failure, and the same one only once."""
+        reason = str(error) or type(error).__name__
+        if reason != self.reason:
+            log.log(level, "%s", reason, extra={"task": str(self.partition)})
+        self.reason = reason
+
+    def _moved(self, before: State, after: State) -> None:
+        self._metrics.state(after)
+        log.info("%s → %s", before.value, after.value, extra={"task": str(self.partition)})
+        if after not in (State.RUNNING, State.HELD):
+            self._settled.set()

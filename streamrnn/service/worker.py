@@ -1,0 +1,220 @@
+"""The daemon: joins the group, gives each partition a task, fetches for all of them, answers for their health."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Callable
+
+from streamrnn.errors import FatalError, TransportError
+from streamrnn.service.compute import ComputeThread
+from streamrnn.service.http import HttpServer
+from streamrnn.service.metrics import Metrics
+from streamrnn.service.states import State
+from streamrnn.service.task import Task, TaskSettings
+from streamrnn.transport.contract import PartitionError, PartitionId, Transport
+
+log = logging.getLogger(__name__)
+
+FETCH_WAIT = 0.5
+RETRY_EVERY = 1.0  # seconds between attempts to reach a broker that is away
+TELL_EVERY = 30.0  # seconds between the lines that say so
+HOLD_TIMEOUT = (
+    20.0  # a rebalance waits no longer for a task to finish; it is then dropped, and fenced by its successor
+)
+
+
+class Worker:
+    """All tasks of this process. `run` returns the exit code."""
+
+    def __init__(
+        self,
+        make_transport: Callable[[], Transport],
+        settings: TaskSettings,
+        metrics: Metrics,
+        *,
+        shutdown_timeout: float,
+        http: tuple[str, int] | None = None,
+    ) -> None:
+        self._make_transport, self._settings, self._metrics = make_transport, settings, metrics
+        self._shutdown_timeout = shutdown_timeout
+        self._server = HttpServer(*http, self, metrics.render) if http else None
+        self._compute = ComputeThread()
+        self._transport: Transport | None = None
+        self.tasks: dict[PartitionId, Task] = {}
+        self._lives: dict[PartitionId, asyncio.Task[None]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._stop = asyncio.Event()
+        self._fatal: FatalError | None = None
+        self._joined = False
+        self._trouble: str | None = "not connected yet"
+
+    # Health, for the endpoints.
+
+    def alive(self) -> str | None:
+        """The loop answers, or nobody would ask; the thread may be stuck."""
+        return self._compute.stuck()
+
+    def ready(self) -> str | None:
+        """Why this worker is not ready."""
+        if self._trouble:
+            return self._trouble
+        if not self._joined:
+            return "the consumer group is not joined yet"
+        for name, task in self.tasks.items():
+            if task.state is not State.RUNNING:
+                return f"{name} is {task.state.value}" + (f": {task.reason}" if task.reason else "")
+        return None
+
+    def status(self) -> dict[str, object]:
+        return {"tasks": [task.status() for _, task in sorted(self.tasks.items())], "skill": self._metrics.skill()}
+
+    # Assignment, from the transport.
+
+    async def revoked(self, partitions: frozenset[PartitionId]) -> None:
+        """Hold every task concerned; those that do not come to rest in time are dropped."""
+        self._joined = False
+        held = [self._held(self.tasks[p]) for p in partitions if p in self.tasks]
+        await asyncio.gather(*held)
+
+    async def _held(self, task: Task) -> None:
+        try:
+            async with asyncio.timeout(HOLD_TIMEOUT):
+                await task.hold()
+        except TimeoutError:
+            log.warning("%s did not come to rest in %.0f s", task.partition, HOLD_TIMEOUT)
+            self.tasks.pop(task.partition)
+            life = self._lives.pop(task.partition)
+            life.cancel()
+            await asyncio.wait((life,))
+
+    def assigned(self, partitions: frozenset[PartitionId]) -> None:
+        """Tasks that are still ours go on, new ones begin, the others close."""
+        self._joined = True
+        for partition in [p for p in self.tasks if p not in partitions]:
+            self._give_up(partition)
+        for partition in sorted(partitions):
+            life = self._lives.get(partition)
+            if life is not None and not life.done():
+                self.tasks[partition].resume()
+            else:
+                self._begin(partition)
+
+    def _begin(self, partition: PartitionId) -> None:
+        assert self._transport is not None
+        task = Task(partition, self._transport, self._compute, self._settings, self._metrics)
+        self.tasks[partition] = task
+        life = self._lives[partition] = asyncio.create_task(task.run(), name=str(partition))
+        life.add_done_callback(self._ended)
+
+    def _give_up(self, partition: PartitionId) -> None:
+        task, life = self.tasks.pop(partition), self._lives.pop(partition)
+        task.close()
+        self._leaving.add(life)
+        life.add_done_callback(self._leaving.discard)
+        self._metrics.drop(partition.topic, partition.partition)
+
+    def _ended(self, life: asyncio.Task[None]) -> None:
+        if not life.cancelled() and (error := life.exception()) is not None:
+            if not isinstance(error, FatalError):
+                error = FatalError(f"{life.get_name()}: {error!r}")
+            self._fatal = self._fatal or error
+            self._stop.set()
+
+    # Life.
+
+    async def run(self) -> int:
+        """Work until told to stop, or until the input ends. Returns 0; raises FatalError."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        try:
+            if self._server:
+                await self._server.start()
+            while not self._stop.is_set():
+                if await self._connect() and await self._work():
+                    break
+            if self._fatal:
+                raise self._fatal
+            return 0
+        finally:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._shutdown_timeout):
+                    await self._leave()
+            for life in (*self._lives.values(), *self._leaving):
+                life.cancel()
+            if self._server:
+                await self._server.stop()
+            self._compute.close()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    async def _connect(self) -> bool:
+        """Join; False where the wish to stop came first."""
+        told = 0.0
+        while not self._stop.is_set():
+            self._transport = self._make_transport()
+            try:
+                await self._transport.start(self)
+                self._trouble = None
+                return True
+            except TransportError as error:
+                self._trouble = str(error)
+                if time.monotonic() - told >= TELL_EVERY or not told:
+                    told = time.monotonic()
+                    log.warning("%s; trying again", error)
+                await self._transport.stop()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(RETRY_EVERY):
+                        await self._stop.wait()
+        return False
+
+    async def _work(self) -> bool:
+        """Fetch for all tasks; True at the end of the input or when told to stop, False to connect again."""
+        assert self._transport is not None
+        transport = self._transport
+        while not self._stop.is_set():
+            if transport.ended and self._joined:
+                if all(task.idle for task in self.tasks.values()):
+                    return True
+                await asyncio.sleep(0.005)
+                continue
+            try:
+                for partition, batch in (await transport.fetch(FETCH_WAIT)).items():
+                    if partition in self.tasks:
+                        self.tasks[partition].feed(batch)
+            except PartitionError as error:
+                if error.partition in self.tasks:
+                    self.tasks[error.partition].fail(error)
+            except TransportError as error:
+                log.warning("%s; connecting again", error)
+                self._trouble = str(error)
+                await self._abandon()
+                return False
+        return True
+
+    async def _abandon(self) -> None:
+        """The connection is of no more use: drop every task as it is, and the transport."""
+        assert self._transport is not None
+        lives = [*self._lives.values(), *self._leaving]
+        for life in lives:
+            life.cancel()
+        if lives:
+            await asyncio.wait(lives)
+        for partition in list(self.tasks):
+            self._metrics.drop(partition.topic, partition.partition)
+        self.tasks.clear()
+        self._lives.clear()
+        self._joined = False
+        await self._transport.stop()
+
+    async def _leave(self) -> None:
+        """Close every task, then leave the group."""
+        for task in self.tasks.values():
+            task.close()
+        lives = [*self._lives.values(), *self._leaving]
+        if lives:
+            await asyncio.wait(lives)
+        if self._transport is not None:
+            await self._transport.stop()
