@@ -131,6 +131,10 @@ class FilePartition:
     async def offsets(self) -> Offsets:
         return await self._in_thread(self._offsets)
 
+    async def offset_before(self, offset: int, seconds: float) -> int:  # noqa: ARG002
+        """A file has no timestamps of its own, so all of it is before; of a pipe nothing can be read again."""
+        return offset if self._tenancy.stream_input else 0
+
     async def seek(self, offset: int) -> None:
         lines = self._open()[0]
         self._sought = False

@@ -290,6 +290,7 @@ def test_a_position_that_is_known_is_found_without_reading_the_file_again(tmp_pa
         async with life(world) as transport, handle(transport, world) as partition:
             assert (await partition.offsets()).committed == count - 100
             assert (await partition.offsets()).end == count
+            assert await partition.offset_before(count - 100, 3600.0) == 0
             await partition.seek(count - 200)
             assert len(await whole(transport)) == 200
         assert characters_read() - before < 1 << 20
@@ -781,6 +782,7 @@ def test_a_pipe_goes_on_with_a_later_handle_but_cannot_go_back(tmp_path: Path) -
                     assert await fetched(transport, world, 2) == [(100, b"a"), (101, b"b")]
                     await partition.commit([], [], 102)
                     assert (await partition.offsets()).committed == 102
+                    assert await partition.offset_before(102, 3600.0) == 102
                     writer.write(b"c\n")
                     assert stored_state(world.settings) == (None, None)  # nothing outlasts a crash before a save
             async with handle(transport, world) as partition:
