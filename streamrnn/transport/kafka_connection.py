@@ -141,6 +141,9 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
             files = ", ".join(filter(None, (security.ca_file, security.cert_file, security.key_file)))
             raise FatalError(f"kafka.security: the certificates cannot be read ({files}): {error}") from error
     if security.protocol.startswith("SASL"):
+        # at DEBUG it writes every request out, a password in the clear among them (aiokafka 0.14)
+        requests = logging.getLogger("aiokafka.conn")
+        requests.setLevel(max(requests.level, logging.INFO))
         options["sasl_mechanism"] = security.mechanism or "PLAIN"
         options["sasl_plain_username"] = security.username or ""
         options["sasl_plain_password"] = security.password or ""

@@ -9,23 +9,23 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streamrnn.engine.snapshot import SnapshotPages, StoredSnapshot
-from streamrnn.errors import FatalError, RefusedError, SnapshotError, TransportError
+from streamrnn.errors import FatalError, RefusedError, TransportError
 from streamrnn.transport.contract import DeadLetter, EncodedBatch, Offsets, PartitionId
 from streamrnn.transport.kafka_connection import (
     REQUEST_TIMEOUT,
     KafkaSettings,
     client_options,
-    drop_consumer,
     drop_producer,
     kafka_call,
     read_error,
     refusal,
 )
+from streamrnn.transport.kafka_reader import HEADER, earlier_offset, read_snapshot
 from streamrnn.transport.kafka_records import (
     SentHeaders,
     dead_letter_record,
@@ -41,9 +41,7 @@ if TYPE_CHECKING:
 FENCE_TIMEOUT = 30.0  # a predecessor's open transaction is aborted meanwhile
 SETTLE_TIMEOUT = 5.0  # until a commit that was answered is also seen; some milliseconds in fact
 SNAPSHOT_TRANSACTION = 600.0  # seconds; a successor does not wait for it, it fences
-HEADER = "header"  # the key of a snapshot's header; pages have keys of their own
 BATCH_BYTES = 1 << 20
-RESTORE_FETCH_BYTES = 32 << 20
 
 
 class KafkaPartition:
@@ -99,9 +97,7 @@ class KafkaPartition:
 
     async def restore(self) -> StoredSnapshot | None:
         self._live("restore")
-        pages = await read_snapshot(self._settings, self.id.partition)
-        header = pages.pop(HEADER, None)
-        return None if header is None else StoredSnapshot(header, pages)
+        return await read_snapshot(self._settings, self.id.partition)
 
     async def offsets(self) -> Offsets:
         """As promised; what this handle has committed is in it.
@@ -116,6 +112,9 @@ class KafkaPartition:
             if committed >= self._committed or asyncio.get_running_loop().time() > give_up:
                 return offsets
             await asyncio.sleep(0.01)
+
+    async def offset_before(self, offset: int, seconds: float) -> int:
+        return await earlier_offset(self._settings, self._source, offset, seconds)
 
     async def seek(self, offset: int) -> None:
         self._live("seek")
@@ -200,6 +199,8 @@ class KafkaPartition:
         return AIOKafkaProducer(
             **client_options(self._settings),
             enable_idempotence=True,
+            # a transaction of offsets only waits this long where the one before it is not quite over (aiokafka 0.14)
+            retry_backoff_ms=20,
             max_batch_size=batch_bytes,
             transactional_id=transactional_id,
             transaction_timeout_ms=int(transaction_timeout * 1000),
@@ -223,47 +224,6 @@ class KafkaPartition:
         told = refusal(what, error)
         self._dead = self._dead or str(told)
         return told
-
-
-async def read_snapshot(settings: KafkaSettings, partition: int) -> dict[str, bytes]:
-    """The newest bytes under every key of a partition of the state topic, as far as they are committed."""
-    place = TopicPartition(settings.state_topic, partition)
-    what = f"the snapshot in {place.topic}[{partition}] could not be read"
-    consumer = AIOKafkaConsumer(
-        **client_options(settings),
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-        fetch_max_bytes=2 * RESTORE_FETCH_BYTES,
-        max_partition_fetch_bytes=RESTORE_FETCH_BYTES,
-        fetch_max_wait_ms=100,
-    )
-    pages: dict[bytes | None, bytes] = {}
-    try:
-        with kafka_call(what):
-            async with asyncio.timeout(REQUEST_TIMEOUT) as limit:
-                await consumer.start()
-                consumer.assign([place])
-                start = (await consumer.beginning_offsets([place]))[place]
-                end = (await consumer.end_offsets([place]))[place]
-                consumer.seek(place, start)
-                position = start
-                while position < end:
-                    for records in (await consumer.getmany(timeout_ms=100)).values():
-                        for record in records:
-                            if record.value is None:
-                                pages.pop(record.key, None)
-                            else:
-                                pages[record.key] = record.value
-                    # it moves over control records and aborted pages too, also when nothing follows (aiokafka 0.14)
-                    before, position = position, await consumer.position(place)
-                    if position > before:
-                        limit.reschedule(asyncio.get_running_loop().time() + REQUEST_TIMEOUT)
-        return {(key or b"").decode(): page for key, page in pages.items()}
-    except UnicodeDecodeError as error:
-        raise SnapshotError(f"{what}: a page's key is not UTF-8, so it was not written by streamrnn") from error
-    finally:
-        await drop_consumer(consumer)
 
 
 async def _send(producer: AIOKafkaProducer, batch: BatchBuilder, topic: str, partition: int) -> "asyncio.Future[Any]":

@@ -14,7 +14,7 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -109,14 +109,16 @@ class Broker:
         controller_port: int | None = None,
         voters: str | None = None,
         cluster_id: str = CLUSTER_ID,
+        users: Mapping[str, str] | None = None,
         properties: Mapping[str, str] | None = None,
-        format_arguments: Sequence[str] = (),
     ) -> None:
+        """With users (name and password) there is also a listener at `sasl_port` that lets only them in."""
         self.folder = folder
         self.port = port or free_port()
         controller_port = controller_port or free_port()
         self._cluster_id = cluster_id
-        self._format_arguments = tuple(format_arguments)
+        self.sasl_port = free_port()
+        self._format_arguments: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._properties = {
             "process.roles": "broker,controller",
@@ -134,8 +136,21 @@ class Broker:
             "broker.session.timeout.ms": "2000",  # a broker that was killed is not let in again before
             "broker.heartbeat.interval.ms": "500",
             "log.cleaner.dedupe.buffer.size": "8388608",
-            **(properties or {}),
         }
+        if users is not None:
+            known = " ".join(f'user_{name}="{password}"' for name, password in users.items())
+            modules = "org.apache.kafka.common.security"
+            self._properties |= {
+                "listeners": f"{self._properties['listeners']},SASL://127.0.0.1:{self.sasl_port}",
+                "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT",
+                "inter.broker.listener.name": "PLAINTEXT",
+                "listener.name.sasl.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256",
+                "listener.name.sasl.plain.sasl.jaas.config": f"{modules}.plain.PlainLoginModule required {known};",
+                "listener.name.sasl.scram-sha-256.sasl.jaas.config": f"{modules}.scram.ScramLoginModule required;",
+            }
+            for name, password in users.items():
+                self._format_arguments += ["--add-scram", f"SCRAM-SHA-256=[name={name},password={password}]"]
+        self._properties |= properties or {}
 
     @property
     def bootstrap_servers(self) -> str:

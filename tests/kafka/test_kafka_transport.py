@@ -336,6 +336,25 @@ def test_an_offset_that_has_left_the_log_ends_one_partition_and_not_the_others(
     run(scenario())
 
 
+def test_a_span_of_time_before_an_offset_is_found_by_the_logs_timestamps(
+    broker: Broker, settings: KafkaSettings, unique: Callable[[str], str]
+) -> None:
+    async def scenario() -> None:
+        servers, topic = broker.bootstrap_servers, settings.input_topic
+        broker.create_topic(topic)
+        async with life(settings) as transport, handle(transport, settings) as partition:
+            assert await partition.offset_before(0, 60) == 0
+            for minute in range(10):
+                await write(servers, topic, [(b"k", b"v")] * 3, timestamp=1_000_000_000_000 + minute * 60_000)
+            await write(servers, topic, [(b"k", b"v")] * 50, transaction=unique("writer"), commit=False)
+            assert await partition.offset_before(30, 0) == 27
+            assert await partition.offset_before(30, 60) == 24
+            assert await partition.offset_before(13, 120) == 6
+            assert await partition.offset_before(30, 3_600) == 0
+
+    run(scenario())
+
+
 def test_records_come_with_key_value_timestamp_and_headers(broker: Broker, settings: KafkaSettings) -> None:
     async def scenario() -> None:
         broker.create_topic(settings.input_topic)

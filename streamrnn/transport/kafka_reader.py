@@ -1,0 +1,107 @@
+"""Reading one partition from outside the group: a snapshot to its end, and how far back a span of time reaches."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka.structs import TopicPartition
+
+from streamrnn.engine.snapshot import StoredSnapshot
+from streamrnn.errors import SnapshotError
+from streamrnn.transport.kafka_connection import (
+    REQUEST_TIMEOUT,
+    KafkaSettings,
+    client_options,
+    drop_consumer,
+    kafka_call,
+)
+
+HEADER = "header"  # the key of a snapshot's header; pages have keys of their own
+FETCH_BYTES = 32 << 20
+
+
+async def read_snapshot(settings: KafkaSettings, partition: int) -> StoredSnapshot | None:
+    """The newest committed header and pages in a partition of the state topic, None where there is no header.
+
+    Waits for the end of a snapshot that is being written now. Raises SnapshotError, TransportError, FatalError.
+    """
+    place = TopicPartition(settings.state_topic, partition)
+    what = f"the snapshot in {place.topic}[{partition}] could not be read"
+    pages: dict[bytes | None, bytes] = {}
+    async with _reader(settings, place, what, "read_committed") as (consumer, limit):
+        position = (await consumer.beginning_offsets([place]))[place]
+        consumer.seek(place, position)
+        # to the very end, not only to the last stable offset: a commit is answered before its marker is written, so a
+        # snapshot's transaction may still look open for some milliseconds
+        end = None
+        while end is None or position < end:
+            for record in _records(await consumer.getmany(timeout_ms=50)):
+                if record.value is None:
+                    pages.pop(record.key, None)
+                else:
+                    pages[record.key] = record.value
+            end = consumer.highwater(place)  # None until a first fetch was answered
+            # it moves over control records and aborted pages too, also when nothing follows (aiokafka 0.14)
+            before, position = position, await consumer.position(place)
+            if position > before:
+                limit.reschedule(asyncio.get_running_loop().time() + REQUEST_TIMEOUT)
+    try:
+        named = {(key or b"").decode(): page for key, page in pages.items()}
+    except UnicodeDecodeError as error:
+        raise SnapshotError(f"{what}: a page's key is not UTF-8, so it was not written by streamrnn") from error
+    header = named.pop(HEADER, None)
+    return None if header is None else StoredSnapshot(header, named)
+
+
+async def earlier_offset(settings: KafkaSettings, place: TopicPartition, offset: int, seconds: float) -> int:
+    """The first offset of which the timestamp is at most `seconds` before that of the last record before `offset`."""
+    what = f"{place.topic}[{place.partition}]: the last {seconds:g} s before offset {offset} could not be found"
+    async with _reader(settings, place, what, "read_uncommitted") as (consumer, _):
+        earliest: int = (await consumer.beginning_offsets([place]))[place]
+        offset = min(offset, (await consumer.end_offsets([place]))[place])
+        newest: int | None = None
+        step = 16
+        while newest is None and offset > earliest:
+            start = max(earliest, offset - step)
+            consumer.seek(place, start)
+            while newest is None and await consumer.position(place) < offset:
+                records = _records(await consumer.getmany(timeout_ms=50))
+                newest = max((record.timestamp for record in records if record.offset < offset), default=None)
+            if start == earliest:
+                break
+            step *= 16  # a gap: transactions, compaction
+        if newest is None:
+            return max(earliest, offset)
+        since = max(0, newest - round(seconds * 1000))
+        found = (await consumer.offsets_for_times({place: since}))[place]
+        return offset if found is None else max(earliest, min(offset, found.offset))
+
+
+def _records(polled: dict[TopicPartition, list[ConsumerRecord]]) -> Iterator[ConsumerRecord]:
+    for records in polled.values():
+        yield from records
+
+
+@contextlib.asynccontextmanager
+async def _reader(
+    settings: KafkaSettings, place: TopicPartition, what: str, isolation: str
+) -> AsyncIterator[tuple[AIOKafkaConsumer, asyncio.Timeout]]:
+    """A consumer of one partition without a group, within REQUEST_TIMEOUT unless that is put off."""
+    consumer = AIOKafkaConsumer(
+        **client_options(settings),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level=isolation,
+        fetch_max_bytes=2 * FETCH_BYTES,
+        max_partition_fetch_bytes=FETCH_BYTES,
+        fetch_max_wait_ms=10,  # an empty topic is known to be empty at once
+    )
+    try:
+        with kafka_call(what):
+            async with asyncio.timeout(REQUEST_TIMEOUT) as limit:
+                await consumer.start()
+                consumer.assign([place])
+                yield consumer, limit
+    finally:
+        await drop_consumer(consumer)
