@@ -23,7 +23,7 @@ from streamrnn.transport.kafka_connection import (
     refusal,
 )
 from streamrnn.transport.kafka_partition import KafkaPartition
-from streamrnn.transport.kafka_records import empty_batch, raw_batch
+from streamrnn.transport.kafka_records import BulkResults, empty_batch, raw_batch
 from streamrnn.transport.kafka_topics import Topics, prepare_topics, too_few_partitions
 
 __all__ = ["KafkaPartition", "KafkaSecurity", "KafkaSettings", "KafkaTransport"]
@@ -83,6 +83,7 @@ class KafkaTransport:
         with kafka_call(f"group {settings.app_id} could not be joined"):
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 await consumer.start()
+            consumer._fetcher._records = BulkResults()
             # only now: start() would wait for the assignment, for as long as the group takes
             consumer.subscribe([settings.input_topic], listener=_Rebalances(self, listener))
 

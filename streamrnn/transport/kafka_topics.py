@@ -29,8 +29,8 @@ STATE_CONFIGS = {
     "min.cleanable.dirty.ratio": "0.2",
     "max.message.bytes": str(DEFAULT_MAX_BYTES),  # a page must fit, whatever the broker's default
 }
-# A record keeps the input's timestamp, which the input's topic has let in: the default here is an hour ahead.
-RECORD_CONFIGS = {"message.timestamp.after.max.ms": str(2**63 - 1)}
+# a record keeps its timestamp, so what the input lets in its outputs must let in too
+TIMESTAMP_LIMITS = ("message.timestamp.after.max.ms", "message.timestamp.before.max.ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,9 @@ async def prepare_topics(settings: KafkaSettings) -> Topics:
                 f"input topic {settings.input_topic} does not exist at {settings.bootstrap_servers}. "
                 "Create it or mend input.topic."
             )
-        wanted = {output: RECORD_CONFIGS, dead_letter: RECORD_CONFIGS, state: STATE_CONFIGS}
+        source = (await _configs(admin, settings.input_topic))[settings.input_topic]
+        times = {key: source[key] for key in TIMESTAMP_LIMITS if key in source}
+        wanted = {output: times, dead_letter: times, state: STATE_CONFIGS}
         missing = {name: configs for name, configs in wanted.items() if name not in counts}
         for name, configs in missing.items():
             await _create(admin, name, partitions, configs)
@@ -82,6 +84,17 @@ async def prepare_topics(settings: KafkaSettings) -> Topics:
             await asyncio.sleep(0.05)  # what was created shows a little later
             counts = await _partitions(admin, settings.input_topic, output, dead_letter, state)
         limits = await _configs(admin, output, dead_letter, state)
+    for key, theirs in times.items():
+        for name in (output, dead_letter):
+            if int(limits[name].get(key, theirs)) < int(theirs):
+                log.warning(
+                    "topic %s refuses timestamps that %s takes, and a record with one would stop its partition: "
+                    "set its %s to %s",
+                    name,
+                    settings.input_topic,
+                    key,
+                    theirs,
+                )
     if "compact" not in limits[state].get("cleanup.policy", "compact"):
         log.warning("topic %s is not compacted (cleanup.policy): snapshots in it will be lost", state)
     max_bytes = {name: int(configs.get("max.message.bytes", DEFAULT_MAX_BYTES)) for name, configs in limits.items()}
@@ -140,8 +153,8 @@ async def _create(admin: AIOKafkaAdminClient, name: str, partitions: int, config
 
 
 async def _configs(admin: AIOKafkaAdminClient, *names: str) -> dict[str, dict[str, str]]:
-    """What each topic says of its records' size and of its cleaning; nothing where we may not know."""
-    keys: dict[str, Any] = {"max.message.bytes": None, "cleanup.policy": None}
+    """What each topic says of its records' size and time and of its cleaning; nothing where we may not know."""
+    keys: dict[str, Any] = dict.fromkeys(("max.message.bytes", "cleanup.policy", *TIMESTAMP_LIMITS))
     found: dict[str, dict[str, str]] = {name: {} for name in names}
     for answer in await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, n, keys) for n in found]):
         for code, message, _, name, entries in answer.resources:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import TopicPartition
@@ -278,6 +279,45 @@ def test_delivery_passes_over_aborted_records_and_markers_at_the_end_of_the_log(
     run(scenario())
 
 
+def test_interleaved_transactions_and_compressed_batches_are_read_as_a_plain_consumer_reads_them(
+    broker: Broker, settings: KafkaSettings, unique: Callable[[str], str]
+) -> None:
+    async def scenario() -> None:
+        servers, topic = broker.bootstrap_servers, settings.input_topic
+        broker.create_topic(topic)
+        kept, lost = (
+            AIOKafkaProducer(bootstrap_servers=servers, transactional_id=unique(n)) for n in ("kept", "lost")
+        )
+        packed = AIOKafkaProducer(bootstrap_servers=servers, compression_type="gzip", linger_ms=20)
+        async with kept, lost, packed:
+            for number in range(3):
+                await kept.begin_transaction()
+                await lost.begin_transaction()
+                for producer in (lost, kept, packed, kept, lost, packed):
+                    sent = [await producer.send(topic, b"%d" % n, headers=[("h", b"%d" % n)]) for n in range(50)]
+                    await asyncio.gather(*sent)
+                first, second = (kept.commit_transaction, lost.abort_transaction)[:: 1 if number % 2 else -1]
+                await first()
+                await second()
+        expected = await read(servers, topic)
+        assert len(expected) == 3 * 4 * 50
+        async with life(settings) as transport, handle(transport, settings) as partition:
+            end = (await partition.offsets()).end
+            for start in (0, 3, expected[-7].offset, expected[200].offset + 1):
+                await partition.seek(start)
+                batches = await until(transport, partition.id, end)
+                seen = [
+                    record
+                    for b in batches
+                    for record in zip(b.offsets, b.timestamps, b.keys, b.values, b.headers, strict=True)
+                ]
+                assert seen == [
+                    (r.offset, r.timestamp, r.key, r.value, r.headers) for r in expected if r.offset >= start
+                ]
+
+    run(scenario())
+
+
 def test_a_paused_partition_goes_on_where_it_was_also_over_what_was_already_fetched(
     broker: Broker, settings: KafkaSettings
 ) -> None:
@@ -434,6 +474,21 @@ def test_missing_topics_are_created_with_the_inputs_partitions(broker: Broker, s
         assert configs["cleanup.policy"] == "compact"
         assert 16 << 20 <= int(configs["segment.bytes"]) <= 32 << 20
         assert float(configs["min.cleanable.dirty.ratio"]) == 0.2
+
+    run(scenario())
+
+
+def test_an_output_takes_every_timestamp_that_its_input_takes(
+    broker: Broker, settings: KafkaSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        broker.create_topic(settings.input_topic, configs={"message.timestamp.after.max.ms": str(2**63 - 1)})
+        broker.create_topic(settings.dead_letter_topic)
+        async with life(settings) as transport, handle(transport, settings) as partition:
+            await partition.commit([EncodedBatch([b"a"], [b"{}"], [2**45])], [], 1)
+        assert [record.timestamp for record in await read(broker.bootstrap_servers, settings.output_topic)] == [2**45]
+        assert f"topic {settings.dead_letter_topic} refuses timestamps" in caplog.text
+        assert f"topic {settings.output_topic} refuses" not in caplog.text
 
     run(scenario())
 
