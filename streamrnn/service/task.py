@@ -30,7 +30,9 @@ from streamrnn.transport.contract import DeadLetter, EncodedBatch, Partition, Pa
 log = logging.getLogger(__name__)
 
 SLICES_A_COMMIT = 4  # what is queued is computed this often, or when a whole slice is there
-FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.2, 10.0  # seconds before a failed task begins again
+# Seconds before a failed task begins again: long enough for a process that was frozen to hear, by the heartbeat that
+# is overdue, that the group has gone on without it, before it fences a rightful successor.
+FIRST_BACK_OFF, LONGEST_BACK_OFF = 1.0, 10.0
 REFUSED_EVERY = 30.0  # seconds before a refused one does
 SNAPSHOT_SHARE = 20.0  # the next snapshot is due no earlier than so many times the last one's CPU seconds
 SEND_SECONDS_A_BYTE = 3.2e-9  # CPU of writing a snapshot, measured; it is spent on the loop, where it has no clock
@@ -200,6 +202,7 @@ class Task:
 
     async def _live(self) -> None:
         """From CREATED to CLOSED."""
+        await self._rebalanced()
         if self._closing:
             return self._end()
         self._state.move(State.FENCING)
@@ -224,8 +227,7 @@ class Task:
     async def _take_position(self, handle: Partition) -> None:
         """Seek where the plan says, and read again what was committed since the snapshot."""
         self._state.move(State.REPLAYING)
-        while self._holding and not self._closing:
-            await self._wait(60.0)
+        await self._rebalanced()
         offsets = await handle.offsets()
         start = plan(str(self.partition), self.snapshot, offsets, self.settings.start)
         self.committed = offsets.committed
@@ -235,10 +237,12 @@ class Task:
         if start.warning:
             log.warning("%s", start.warning)
         if start.fresh:
-            pages, _ = await self._compute.run(self._processor.capture, seek)
-            await handle.save(pages)
+            if self._transport.recoverable:
+                pages, _ = await self._compute.run(self._processor.capture, seek)
+                await handle.save(pages)
+                self.snapshot = seek
             await handle.commit([], [], seek)
-            self.snapshot = self.committed = seek
+            self.committed = seek
         self.position = seek
         self._listen(seek)
         await handle.seek(seek)
@@ -368,8 +372,7 @@ class Task:
     async def _rest(self, handle: Partition) -> None:
         """Until the rebalance is over; then go on where this task was, if nobody else had the partition."""
         self._queue.next_offset = None
-        while self._holding and not self._closing:
-            await self._wait(60.0)
+        await self._rebalanced()
         if self._closing:
             return
         offsets = await handle.offsets()
@@ -402,7 +405,12 @@ class Task:
         self._state.move(State.CLOSING)
         if running and self.position is not None and self.position == self.committed != self.snapshot:
             pages, cpu = await self._compute.run(self._processor.capture, self.position)
-            await self._save_one(handle, pages, cpu)
+            try:
+                await self._save_one(handle, pages, cpu)
+            except TransportError as error:
+                if not self._holding:
+                    raise
+                log.info("%s: no last snapshot, its new owner was faster (%s)", self.partition, error)
         await handle.close()
         self._state.move(State.CLOSED)
 
@@ -424,6 +432,11 @@ class Task:
             await handle.close()
 
     # Small things.
+
+    async def _rebalanced(self) -> None:
+        """Wait until no rebalance is on, or the partition is gone."""
+        while self._holding and not self._closing:
+            await self._wait(60.0)
 
     def _collect(self) -> None:
         """Take note of what has ended in the background. Raises what it raised."""

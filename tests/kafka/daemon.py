@@ -1,0 +1,72 @@
+"""Real workers for tests: `streamrnn run` as processes, started, stopped, killed and frozen."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Daemon:
+    """One `streamrnn run` process. Its log is the file `log`."""
+
+    def __init__(self, log: Path, settings: Mapping[str, object]) -> None:
+        self.log = log
+        self._sets = [f"--set={key}={value}" for key, value in settings.items()]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, also again after its end."""
+        command = [sys.executable, "-m", "streamrnn", "run", "-c", "config/streamrnn.yaml", *self._sets]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+            )
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to it."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL: what a crash is to everybody outside."""
+        self.send(signal.SIGKILL)
+        self.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        self.send(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self, seconds: float = 30.0) -> int:
+        """The exit code, when it has ended."""
+        assert self._process is not None
+        return self._process.wait(seconds)
+
+    def end(self) -> None:
+        """Away with it, in whatever state it is."""
+        if self._process is not None and self._process.poll() is None:
+            self.send(signal.SIGCONT)
+            self.kill()
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    """Status and body of an endpoint."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def status(port: int) -> dict[str, Any]:
+    """/status, parsed."""
+    made: dict[str, Any] = json.loads(get(port, "/status")[1])
+    return made
