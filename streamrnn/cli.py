@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import asyncio
 import contextlib
+import gc
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -93,7 +94,11 @@ def run(path: Path, sets: tuple[str, ...]) -> None:
     config = _load(path, sets)
     log.setup(config.log.level, config.log.format)
     _introduce(config)
-    asyncio.run(assembly.worker(config).run())
+    worker = assembly.worker(config)
+    # what lives long is left alone, and the many records of a slice do not start a collection each
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    asyncio.run(worker.run())
 
 
 @commands.command()
