@@ -15,19 +15,19 @@ FORGETTING = 0.9998
 PRIOR = 0.1  # the curvature starts as PRIOR · I, and no direction is ever less certain than that
 
 
-def update_curvature(curvature: Array, features: Array, learns: Array) -> Array:
+def update_curvature(curvature: Array, features: Array, learns: Array, forgetting: float) -> Array:
     """The gains k (B, F) of these features; the curvature P (B, F, F) is updated in place.
 
-    features (B, F), learns (B,) bool: where false the gain is 0 and P stays.
+    features (B, F), learns (B,) bool: where false the gain is 0 and P stays; forgetting λ.
     """
     xp = array_module(curvature)
     phi = features * learns[:, None]
     Pphi = xp.matmul(curvature, phi[:, :, None])[:, :, 0]
-    forgetting = xp.where(learns, FORGETTING, 1.0).astype(features.dtype)
-    spread = forgetting + (phi * Pphi).sum(1)
+    kept = xp.where(learns, forgetting, 1.0).astype(features.dtype)
+    spread = kept + (phi * Pphi).sum(1)
     root = Pphi / xp.sqrt(spread)[:, None]
     curvature -= root[:, :, None] * root[:, None, :]  # k (P φ)ᵀ as v vᵀ: rounding then keeps P symmetric
-    curvature /= forgetting[:, None, None]
+    curvature /= kept[:, None, None]
     gain: Array = Pphi / spread[:, None]
     guard_curvature(curvature)
     return gain

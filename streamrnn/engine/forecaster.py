@@ -7,6 +7,7 @@ import numpy as np
 
 from streamrnn.core.backend import to_host
 from streamrnn.engine.layout import START_STRIDE, series_layout
+from streamrnn.engine.season_search import SeasonSearch
 from streamrnn.engine.series_step import Stepped, step_series
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.shared_model import Learnt, SharedModel
@@ -17,6 +18,7 @@ BOUNDARY_STEPS = 4096  # at most so many steps between two learning boundaries
 FEW, SEVERAL = 128, 512  # series up to which windows start every 4 and every 8 steps; beyond that every 16
 WARM_STEPS = 150  # labels after which a stream's mixture is past its priors
 CLOCK_RECORDS = 4096  # `ttl` goes by the median timestamp of so many records
+SAMPLES = 1024  # feature vectors of series that one boundary adds to the shared moments, at most
 CHUNK = 512  # series stepped together, so that what they touch stays in the cache
 
 
@@ -36,6 +38,7 @@ class Forecaster:
         self.layout = series_layout(settings)
         self.table = StreamTable(self.layout, xp)
         self.model = SharedModel(settings, xp)
+        self.search = SeasonSearch()
         self.step_number = 0  # steps taken by the task
         self.last_boundary = 0
         self.next_boundary = 1
@@ -54,6 +57,12 @@ class Forecaster:
         series = self.known * self.settings.features
         stride = 4 if series <= FEW else 8 if series <= SEVERAL else 16
         return max(START_STRIDE, min(stride, self.settings.window // START_STRIDE * START_STRIDE))
+
+    @property
+    def sampled(self) -> int:
+        """One step of so many gives its features to the shared moments."""
+        steps = self.next_boundary - self.last_boundary
+        return -(-steps * self.settings.features // SAMPLES)
 
     def progress(self) -> Progress:
         """What the boundaries did since the last call."""
@@ -126,7 +135,8 @@ class Forecaster:
         value = xp.asarray(made.values[steps].ravel())
         stepped = step_series(table, self.model, rows, value, xp.asarray(np.repeat(time, D)))
         if self.settings.learning:
-            self.model.contribute(stepped.regrets)
+            self.model.contribute(stepped.regrets, stepped.features, numbers, self.sampled)
+            self.search.remember(table, to_host(rows))
             self.model.collect(table, rows, stepped.steps, xp.asarray(np.repeat(numbers, D)), self.stride)
         made.put(steps, stepped, self.model.updates)
 
@@ -134,11 +144,16 @@ class Forecaster:
         """All that changes what streams share happens here."""
         taken = self.step_number - self.last_boundary
         if self.settings.learning:
-            learnt, total = self.model.learn(self.table, taken / max(1, self.known)), self._progress.learnt
+            learnt, total = self.model.learn(
+                self.table, taken / max(1, self.known), self.step_number / max(1, self.known)
+            ), self._progress.learnt
             total.updates += learnt.updates
             total.rollbacks += learnt.rollbacks
             if learnt.updates:
                 total.loss, total.gradient_norm = learnt.loss, learnt.gradient_norm
+            season = self.search.look(self.table)
+            if season is not None:
+                self.table.set_season(season)
         clock = int(np.median(self.clock_ring)) if len(self.clock_ring) else 0
         for reason, number in self.table.evict(clock).items():
             self._progress.evicted[reason] += number

@@ -9,6 +9,8 @@ What must wait for its label lives in rings. With t the steps a series has made 
     by horizon   slot offset_h + t mod h       what a horizon must remember until its label arrives, and no longer
     by window    slot t mod (T + longest)      inputs and targets of the windows of truncated BPTT
     by start     slot (t / 4) mod starts       hidden states at which a window may start
+
+Profiles are allocated when the task finds a season, with one column a phase.
 """
 
 from dataclasses import dataclass
@@ -16,19 +18,22 @@ from math import prod
 
 import numpy as np
 
-from streamrnn.core import mixture, scaling
+from streamrnn.core import mixture, profiles, scaling
 from streamrnn.engine.settings import ForecastSettings
 
-EXPERTS = ("persistence", "linear", "recurrent")
 DIFFERENCES = 11
-LINEAR_FEATURES = 1 + DIFFERENCES + len(scaling.LEVEL_WINDOWS)
-INPUTS = 6  # two differences, two levels, the interval since the last step, the mask of a missing value
+SMALL = 1 + DIFFERENCES + len(scaling.LEVEL_WINDOWS)  # 1, differences, levels
+HARMONICS, WEEKLY_HARMONICS = 3, 2
+PROFILE_FEATURES = 11  # a profile: seven leads, three backward differences, x - p
+LINEAR_FEATURES = SMALL + 2 * (HARMONICS + WEEKLY_HARMONICS) + PROFILE_FEATURES * len(profiles.RATES)
+INPUTS = 13  # of the network: see `network_inputs`
 EMBEDDING = 4
 START_STRIDE = 4  # windows start at multiples of this
 MEMORIES = len(mixture.MEMORIES)
+PANEL = 2  # features that each series shows to the others of its stream
 
 # columns of the slab "moments"
-VALUE, SQUARE, MOVES, SEEN, TIME, INTERVAL = range(6)
+VALUE, SQUARE, MOVES, SEEN, TIME, INTERVAL, ELAPSED = range(7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class Field:
     name: str
     part: str
     shape: tuple[int, ...]
-    dtype: str
+    dtype: str = "float32"
 
     @property
     def row_bytes(self) -> int:
@@ -51,6 +56,7 @@ class Layout:
 
     settings: ForecastSettings
     fields: tuple[Field, ...]
+    experts: tuple[str, ...]
     horizon_offsets: np.ndarray  # (P,) first slot of each horizon in the rings "by horizon"
     window_slots: int
     start_slots: int
@@ -68,40 +74,93 @@ class Layout:
         return parts
 
 
+def panel_features(settings: ForecastSettings) -> int:
+    """How many features come from the stream's series together."""
+    return PANEL * settings.features if settings.features > 1 else 0
+
+
+def expert_names(settings: ForecastSettings) -> tuple[str, ...]:
+    """The mixture's experts; the first is persistence, the second persistence with the profile's change."""
+    if settings.readout == "exact":
+        return ("persistence", "profile", "linear", "panel", "recurrent")
+    panel = ("panel",) if settings.features > 1 else ()
+    return ("persistence", "profile", "small", "slow", "fast", *panel, "recurrent")
+
+
+def linear_fields(settings: ForecastSettings) -> tuple[Field, ...]:
+    """The slabs of the linear experts."""
+    P, longest = len(settings.horizons), settings.longest
+    F, panel = LINEAR_FEATURES, panel_features(settings)
+    if settings.readout == "exact":
+        n1, n2 = F + settings.hidden, F + settings.hidden + panel
+        return (
+            Field("features", "linear", (longest, n2)),
+            Field("curvature", "linear", (n1, n1)),
+            Field("gains", "linear", (longest, n1)),
+            Field("weights", "linear", (P, n1)),
+            Field("panel_curvature", "panel", (n2, n2)),
+            Field("panel_gains", "panel", (longest, n2)),
+            Field("panel_weights", "panel", (P, n2)),
+        )
+    fields = (
+        Field("features", "linear", (longest, F + panel)),  # φ̃
+        Field("directions", "linear", (longest, F)),  # P φ̃
+        Field("feature_square", "linear", (F + panel,)),
+        Field("slow_weights", "linear", (P, F)),
+        Field("fast_weights", "linear", (P, F)),
+        Field("small_features", "small", (longest, SMALL)),
+        Field("curvature", "small", (SMALL, SMALL)),
+        Field("gains", "small", (longest, SMALL)),
+        Field("weights", "small", (P, SMALL)),
+    )
+    if panel:
+        fields += (
+            Field("panel_directions", "panel", (longest, F + panel)),
+            Field("panel_weights", "panel", (P, F + panel)),
+        )
+    return fields
+
+
 def series_layout(settings: ForecastSettings) -> Layout:
     """The layout that these settings ask for."""
-    P, K, G, F = len(settings.horizons), len(EXPERTS), MEMORIES, LINEAR_FEATURES
+    experts = expert_names(settings)
+    P, K, G = len(settings.horizons), len(experts), MEMORIES
     H, longest, slots = settings.hidden, settings.longest, sum(settings.horizons)
     window_slots = settings.window + longest
     start_slots = (window_slots - 1) // START_STRIDE + 1
-    f4, f8 = "float32", "float64"
+    f8 = "float64"
     fields = (
         Field("steps", "scale", (), "int64"),
-        Field("moments", "scale", (6,), f8),
+        Field("moments", "scale", (7,), f8),
         Field("levels", "scale", (len(scaling.LEVEL_WINDOWS),), f8),
         Field("differences", "scale", (DIFFERENCES,), f8),
         Field("origin_value", "labels", (longest,), f8),
         Field("origin_scale", "labels", (longest,), f8),
         Field("scored", "labels", (P,), "int32"),
-        Field("forecasts", "labels", (slots, K + G + 3), f4),  # experts, both mixtures, published, below, above
-        Field("curvature", "linear", (F, F), f4),
-        Field("weights", "linear", (P, F), f4),
-        Field("features", "linear", (longest, F), f4),
-        Field("gains", "linear", (longest, F), f4),
-        Field("hidden", "recurrent", (H,), f4),
-        Field("embedding", "recurrent", (EMBEDDING,), f4),
-        Field("input_square", "recurrent", (INPUTS,), f4),
-        Field("target_square", "recurrent", (P,), f4),
-        Field("window_inputs", "windows", (window_slots, INPUTS), f4),
-        Field("window_targets", "windows", (window_slots, P), f4),
-        Field("window_starts", "windows", (start_slots, H), f4),
-        Field("regret", "mixture", (P, G, K), f4),
-        Field("regret_square", "mixture", (P, G, K), f4),
-        Field("last_regret", "mixture", (P, 2), f4),
-        Field("last_regret_square", "mixture", (P, 2), f4),
-        Field("error", "mixture", (P,), f4),
-        Field("quantiles", "intervals", (P, 2), f4),
-        Field("error_size", "intervals", (P,), f4),
+        Field("forecasts", "labels", (slots, K + G + 3)),  # experts, both mixtures, published, below, above
+        *linear_fields(settings),
+        Field("hidden", "recurrent", (H,)),
+        Field("embedding", "recurrent", (EMBEDDING,)),
+        Field("input_square", "recurrent", (INPUTS,)),
+        Field("target_square", "recurrent", (P,)),
+        Field("window_inputs", "windows", (window_slots, INPUTS)),
+        Field("window_targets", "windows", (window_slots, P)),
+        Field("window_starts", "windows", (start_slots, H)),
+        Field("regret", "mixture", (P, G, K)),
+        Field("regret_square", "mixture", (P, G, K)),
+        Field("last_regret", "mixture", (P, 2)),
+        Field("last_regret_square", "mixture", (P, 2)),
+        Field("error", "mixture", (P,)),
+        Field("quantiles", "intervals", (P, 2)),
+        Field("error_size", "intervals", (P,)),
     )
     offsets = np.concatenate([[0], np.cumsum(settings.horizons)[:-1]]).astype(np.int64)
-    return Layout(settings, fields, offsets, window_slots, start_slots)
+    return Layout(settings, fields, experts, offsets, window_slots, start_slots)
+
+
+def profile_fields(phases: int) -> tuple[Field, ...]:
+    """The slabs that a season of so many phases brings."""
+    return (
+        Field("profiles", "profiles", (len(profiles.RATES), phases), "float64"),
+        Field("visits", "profiles", (phases,), "uint8"),
+    )

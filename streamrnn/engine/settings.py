@@ -16,6 +16,7 @@ class ForecastSettings:
     missing: tuple[float, ...] = ()  # sentinels that mean "no value"
     cell: str = "gru"
     hidden: int = 32
+    readout: str = "shared"  # exact | shared
     learning: bool = True
     window: int = 16  # steps of truncated BPTT
     rate: float = 0.003

@@ -13,8 +13,10 @@ from streamrnn.core import mixture
 from streamrnn.core.backend import Array, Parameters, to_host
 from streamrnn.core.cells import CELLS, initial_cell
 from streamrnn.core.optimisers import AdamState, adam_init, adam_update, clip_by_global_norm
+from streamrnn.core.shared_curvature import FORGETTING
 from streamrnn.core.truncated_bptt import window_gradients
-from streamrnn.engine.layout import EMBEDDING, EXPERTS, INPUTS, MEMORIES, START_STRIDE
+from streamrnn.engine.layout import EMBEDDING, INPUTS, MEMORIES, START_STRIDE, expert_names
+from streamrnn.engine.readouts import ExactReadouts, SharedReadouts
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.stream_table import StreamTable
 
@@ -60,10 +62,14 @@ class SharedModel:
         self.parameters: Parameters = {name: xp.asarray(value, "float32") for name, value in p.items()}
         self.adam: AdamState = adam_init(self.parameters)
         self.windows = Windows()
-        shape = (P, MEMORIES, len(EXPERTS))
+        self.samples: list[tuple[np.ndarray, Array]] = []  # numbers (n,), features (n, D, F)
+        self.experts = expert_names(settings)
+        shape = (P, MEMORIES, len(self.experts))
         self.pooled_total, self.pooled_square = np.zeros(shape), np.zeros(shape)
         self.partial_total, self.partial_square = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         far = np.array(settings.horizons) > 1
+        self.network_base = xp.asarray(far, "float32")  # (P,) beyond one step the network corrects the profile's change
+        self.readouts = (ExactReadouts if settings.readout == "exact" else SharedReadouts)(settings, xp)
         self.loss_weight = xp.asarray(np.where(far, min(1.0, 3.0 / P), 1.0), "float32")  # (P,)
         self.weigh_experts()
 
@@ -101,16 +107,33 @@ class SharedModel:
         for column, name in ((w.inputs, "window_inputs"), (w.targets, "window_targets")):
             column.append(slabs[name].reshape(-1, slabs[name].shape[2])[slots])
 
-    def contribute(self, regrets: Array) -> None:
-        """Add regrets r (B, P, G, K) of one step to the sums that wait for the boundary."""
+    def contribute(self, regrets: Array, features: Array | None, numbers: np.ndarray, every: int) -> None:
+        """Add what one step of B series taught to what waits for the boundary.
+
+        regrets r (B, P, G, K); features (B, n) for the shared moments, of which those of every so many steps are
+        taken; numbers (B / D,) of the task's steps.
+        """
         xp = self.xp
+        if features is not None:
+            chosen = np.flatnonzero(numbers % every == 0)
+            if chosen.size:
+                by_stream = features.reshape(len(numbers), self.settings.features, -1)
+                self.samples.append((numbers[chosen], by_stream[chosen]))
         square = regrets * regrets
         for name, values in (("partial_total", regrets), ("partial_square", square)):
             summed = xp.rint(values * xp.float64(FIXED_POINT)).astype("int64").sum(0)
             getattr(self, name)[...] += to_host(summed)
 
-    def learn(self, table: StreamTable, steps_a_stream: float) -> Learnt:
-        """At a learning boundary: fold the pooled regrets, then learn the waiting windows in step order."""
+    def learn(self, table: StreamTable, steps_a_stream: float, steps: float) -> Learnt:
+        """At a learning boundary: fold the pooled regrets and moments, then learn the windows in step order.
+
+        steps_a_stream: since the last boundary; steps: a stream has made in all.
+        """
+        if self.samples:
+            numbers = np.concatenate([n for n, _ in self.samples])
+            samples = to_host(self.xp.concatenate([x for _, x in self.samples]))[np.argsort(numbers, kind="stable")]
+            self.samples = []
+            self.readouts.fold(samples, FORGETTING**steps_a_stream, steps)
         decay = np.array(mixture.MEMORIES)[:, None] ** steps_a_stream  # (G, 1)
         self.pooled_total = self.pooled_total * decay + self.partial_total / FIXED_POINT
         self.pooled_square = self.pooled_square * decay + self.partial_square / FIXED_POINT
@@ -159,4 +182,4 @@ class SharedModel:
     def weigh_experts(self) -> None:
         """Set the experts' prior (P, G, K) from their pooled standing, which has just changed."""
         standing = mixture.pooled_advantage(self.pooled_total, self.pooled_square)
-        self.prior = self.xp.asarray(standing + mixture.priors(len(EXPERTS)), "float32")
+        self.prior = self.xp.asarray(standing + mixture.priors(len(self.experts)), "float32")

@@ -10,7 +10,8 @@ import numpy as np
 from streamrnn.core import intervals, readout
 from streamrnn.core.backend import Array, to_host
 from streamrnn.engine.key_index import KeyIndex
-from streamrnn.engine.layout import TIME, Layout
+from streamrnn.core.season import Season
+from streamrnn.engine.layout import INTERVAL, TIME, Layout, profile_fields
 
 FIRST_CAPACITY = 64
 INSERTION_SLACK = 4096  # between two boundaries the table may hold this many streams above max_streams
@@ -28,6 +29,7 @@ class StreamTable:
         self.last_step = np.zeros(0, np.int64)  # (C,) number of the task's step at which the stream last stepped
         self.last_seen = np.zeros(0, np.int64)  # (C,) Kafka timestamp of its last record, ms
         self.touched = np.zeros(0, bool)  # (C,) changed since the last snapshot
+        self.season: Season | None = None
         self._features = np.arange(layout.settings.features)
         self.horizons: Array = xp.asarray(layout.settings.horizons, "int64")  # (P,)
         self.horizon_offsets: Array = xp.asarray(layout.horizon_offsets)  # (P,)
@@ -78,6 +80,14 @@ class StreamTable:
         for name, values in gathered.items():
             self.slabs[name][rows] = values
 
+    def set_season(self, season: Season) -> None:
+        """Give every series profiles of this season, none of them visited yet."""
+        self.season = season
+        rows = self.capacity * len(self._features)
+        for f in profile_fields(season.phases):
+            self.slabs[f.name] = self.xp.zeros((rows, *f.shape), f.dtype)
+        self.touched[: len(self.index.keys)] = True
+
     def forget(self, slot: int) -> None:
         """Drop one stream. Its slot rests until the next boundary, so that nothing learnt reaches a successor."""
         self.index.remove(slot)
@@ -114,7 +124,7 @@ class StreamTable:
         self.touched[slots] = True
 
     def _newborn(self, name: str) -> Array | float:
-        if name == "curvature":
+        if name in ("curvature", "panel_curvature"):
             curvature: Array = readout.PRIOR * self.xp.eye(self.slabs[name].shape[1], dtype="float32")
             return curvature
         if name == "quantiles":
@@ -139,3 +149,9 @@ class StreamTable:
             new[: len(old)] = old
             setattr(self, name, new)
         self.capacity = capacity
+
+
+def ring(table: StreamTable, name: str) -> Array:
+    """A slab of rings (N, slots, ...) as one row of slots (N·slots, ...)."""
+    slab = table.slabs[name]
+    return slab.reshape(slab.shape[0] * slab.shape[1], *slab.shape[2:])
