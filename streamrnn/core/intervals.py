@@ -12,8 +12,8 @@ from statistics import NormalDist
 
 from streamrnn.core.backend import Array, array_module
 
-ERROR_WINDOW = 300
-RATE = 0.05
+ERROR_WINDOW = 100
+RATE = 0.02
 NORMAL_RATIO = 1.2533141373155003  # standard deviation over mean absolute value, sqrt(π/2)
 
 
@@ -28,15 +28,16 @@ def bounds(quantiles: Array, size: Array) -> tuple[Array, Array]:
     return reach[:, :, 0], reach[:, :, 1]
 
 
-def learn(quantiles: Array, size: Array, error: Array, valid: Array, counted: Array, coverage: float) -> None:
+def learn(
+    quantiles: Array, size: Array, error: Array, below: Array, above: Array, valid: Array, counted: Array, coverage: float
+) -> None:
     """Take in errors (label minus forecast) that have arrived, in place.
 
-    quantiles (B, P, 2), size (B, P): mean absolute error; error, valid and counted (B, P), the
-    labels had before.
+    quantiles (B, P, 2), size (B, P): mean absolute error; error (B, P) and the reach below and above it (B, P) that
+    the forecast was given when it was made; valid (B, P); counted (B, P): labels had before.
     """
     xp = array_module(quantiles)
     dtype = quantiles.dtype
-    below, above = bounds(quantiles, size)
     missed = xp.stack([-error > below, error > above], axis=-1)
     rate = xp.maximum(RATE, 2.0 / (counted + 10.0)).astype(dtype)[:, :, None]
     step = rate * (missed - dtype.type((1.0 - coverage) / 2))
