@@ -154,6 +154,7 @@ class SharedModel:
         self.parameters, self.adam = parameters, adam
         # the loss is a mean over all windows: counted / T makes the step that of the window's own loss
         xp.add.at(embeddings, rows, (-EMBEDDING_RATE * counted / T) * made.inputs[:, :, INPUTS:].sum(0))
+        table.touch(rows)  # they may have rested since a snapshot that holds the window
         learnt.updates += 1
 
     def weigh_experts(self) -> None:

@@ -78,6 +78,10 @@ class StreamTable:
         for name, values in gathered.items():
             self.slabs[name][rows] = values
 
+    def touch(self, rows: Array) -> None:
+        """These rows have changed since the last snapshot."""
+        self.touched[to_host(rows) // len(self._features)] = True
+
     def forget(self, slot: int) -> None:
         """Drop one stream. Its slot rests until the next boundary, so that nothing learnt reaches a successor."""
         self.index.remove(slot)

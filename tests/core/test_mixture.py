@@ -1,6 +1,5 @@
 """The mixture of experts against its equations in plain floats, and the promise it makes (law 6)."""
 
-import math
 from dataclasses import fields
 
 import numpy as np
@@ -11,6 +10,7 @@ from streamrnn.core.backend import Array
 from streamrnn.engine.forecaster import Forecaster
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.records import single_steps
+from tests.core.slow_mixture import SlowMixture
 
 K = 4
 G = len(mixture.MEMORIES)
@@ -23,50 +23,6 @@ def fresh(B: int, P: int, dtype: str = "float32") -> mixture.Regrets:
 
 def flat_prior(P: int) -> Array:
     return np.broadcast_to(np.array(mixture.priors(K), "float32"), (P, G, K))
-
-
-class SlowMixture:
-    """One series, one horizon: the equations of the module's docstring, a float at a time."""
-
-    def __init__(self, prior: list[list[float]]) -> None:
-        self.prior = prior  # one list a memory
-        self.R = [[0.0] * K for _ in range(G)]
-        self.V = [[0.0] * K for _ in range(G)]
-        self.last_R, self.last_V = [0.0, 0.0], [0.0, 0.0]
-        self.q, self.n = 0.0, 0
-
-    @staticmethod
-    def weighted(u: list[float], forecasts: list[float]) -> float:
-        positive = [max(x, 0.0) for x in u]
-        if sum(positive) == 0.0:
-            return 0.0  # persistence
-        return sum(w * f for w, f in zip(positive, forecasts, strict=True)) / sum(positive)
-
-    def mix(self, experts: list[float]) -> tuple[list[float], float]:
-        mixed = []
-        for g in range(G):
-            u = [self.R[g][k] / math.sqrt(self.V[g][k] + 1e-12) + self.prior[g][k] for k in range(K)]
-            mixed.append(self.weighted(u, experts))
-        last = [self.last_R[i] / math.sqrt(self.last_V[i] + 1e-12) + (1.0, 0.5)[i] for i in range(2)]
-        return mixed, self.weighted(last, [sum(mixed) / G, 0.0])
-
-    def learn(self, experts: list[float], mixed: list[float], published: float, y: float) -> None:
-        self.q += max(1 / 300, 1 / (self.n + 1)) * ((published - y) ** 2 - self.q)
-        self.n += 1
-
-        def regret(forecast: float, other: float) -> float:
-            r = 2 * (forecast - y) * (forecast - other) / (self.q + 1e-12)
-            return max(-50.0, min(50.0, r))
-
-        for g, gamma in enumerate((0.9995, 1.0)):
-            for k in range(K):
-                r = regret(mixed[g], experts[k])
-                self.R[g][k] = gamma * self.R[g][k] + r
-                self.V[g][k] = gamma * self.V[g][k] + r * r
-        for i, other in enumerate((sum(mixed) / G, 0.0)):
-            r = regret(published, other)
-            self.last_R[i] = 0.9998 * self.last_R[i] + r
-            self.last_V[i] = 0.9998 * self.last_V[i] + r * r
 
 
 @pytest.mark.parametrize("seed", range(4))
