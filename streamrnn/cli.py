@@ -32,7 +32,7 @@ PLOT_ROWS = 240
 def main() -> NoReturn:
     """The entry point. Every foreseen error ends in one message on stderr and the contract's exit code."""
     try:
-        commands(standalone_mode=False)
+        commands(prog_name="streamrnn", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(WRONG_USAGE)
@@ -135,6 +135,9 @@ def backtest(
         )
     if plot is not None and not drawing.available():
         raise ConfigError(drawing.HOW_TO_GET_IT)
+    for path_written in (report, plot):
+        if path_written is not None:
+            _check_writable(path_written)
     with contextlib.ExitStack() as stack:
         sink = stack.enter_context(_writing(output)) if output else None
         done = stack.enter_context(
@@ -162,18 +165,19 @@ def backtest(
         import numpy as np
 
         first = len(table.values) - len(made.recent)
-        drawing.draw(
-            plot,
-            title=f"{table.names[0]}, {data.name}",
-            label=table.names[0],
-            times=table.times,
-            values=table.values[:, 0],
-            origins=np.arange(first, len(table.values)),
-            horizon=config.forecast.horizons[0],
-            bounds=made.recent[:, :, 0],
-            coverage=config.forecast.coverage,
-        )
-        _out().print(f"plot: {plot}")
+        with _writing(plot) as picture:
+            drawing.draw(
+                picture,
+                title=f"{table.names[0]}, {data.name}",
+                label=table.names[0],
+                times=table.times,
+                values=table.values[:, 0],
+                origins=np.arange(first, len(table.values)),
+                horizon=config.forecast.horizons[0],
+                bounds=made.recent[:, :, 0],
+                coverage=config.forecast.coverage,
+            )
+        _say_where(plot)
 
 
 @commands.command()
@@ -238,7 +242,13 @@ def produce(
 
 @commands.command()
 @click.option("--once", is_flag=True, help="Stop at the end of the data instead of starting again.")
-@click.option("--plot", type=click.Path(path_type=Path), default=Path("streamrnn-demo.png"), show_default=True)
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    default=Path("streamrnn-demo.png"),
+    show_default=True,
+    help="Draw the last ten days of one stream here, as PNG.",
+)
 def demo(once: bool, plot: Path) -> None:
     """Forecast a year of real weather, with no broker: 15 streams from New York's airports.
 
@@ -249,13 +259,16 @@ def demo(once: bool, plot: Path) -> None:
     from streamrnn.service.demo_report import draw_demo, show_demo
 
     table = show.weather()
+    if drawing.available():
+        _check_writable(plot)
     while True:
         with _progress("forecasting", table.values.size) as done:
             made = show.run_once(table, done)
         show_demo(_out(), made)
         if drawing.available():
-            draw_demo(made, plot)
-            _out().print(f"plot: {plot.resolve()}")
+            with _writing(plot) as picture:
+                draw_demo(made, picture)
+            _say_where(plot)
         else:
             _out().print(drawing.HOW_TO_GET_IT)
         if once:
@@ -298,6 +311,18 @@ def _writing(path: Path) -> Iterator[Any]:
         raise StreamRNNError(f"{path}: cannot be written: {error.strerror}") from error
 
 
+def _check_writable(path: Path) -> None:
+    """Before the work, and not after it, say that what comes of it could not be written."""
+    if path.is_dir():
+        raise StreamRNNError(f"{path}: cannot be written: is a folder")
+    if not path.absolute().parent.is_dir():
+        raise StreamRNNError(f"{path}: cannot be written: there is no folder {path.absolute().parent}")
+
+
+def _say_where(plot: Path) -> None:
+    _out().print(f"plot: {plot.resolve()}", soft_wrap=True, highlight=False, markup=False)
+
+
 @contextlib.contextmanager
 def _progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, nothing elsewhere; yields what to tell the number done."""
@@ -336,10 +361,17 @@ def _introduce(config: Any) -> None:
     """Say what will be read, written and shown."""
     import logging
 
+    from streamrnn.transport.durable import is_stream
+
     log = logging.getLogger("streamrnn")
     if config.transport == "file":
-        log.info("reads %s, writes %s", config.file.input, config.file.output)
-        if "-" in (config.file.input, config.file.output):
+        source, sink = config.file.input, config.file.output
+        log.info(
+            "reads %s, writes %s",
+            "standard input" if source == "-" else source,
+            "standard output" if sink == "-" else sink,
+        )
+        if is_stream(source) or is_stream(sink):
             log.warning("a pipe cannot be cut back: state is saved at the end only, and there is no recovery")
     else:
         log.info(
@@ -351,9 +383,11 @@ def _introduce(config: Any) -> None:
             config.kafka.delivery.replace("_", " "),
         )
     model = config.model
+    horizons = config.forecast.horizons.text()
     log.info(
-        "forecasts %s steps ahead with a %s of %d units, learning %s",
-        config.forecast.horizons.text(),
+        "forecasts %s step%s ahead with a %s of %d units, learning %s",
+        horizons if isinstance(horizons, str) else ", ".join(map(str, horizons)),
+        "" if horizons == [1] else "s",
         model.cell,
         model.hidden,
         "on" if config.learning.enabled else "off",

@@ -29,7 +29,14 @@ def bounds(quantiles: Array, size: Array) -> tuple[Array, Array]:
 
 
 def learn(
-    quantiles: Array, size: Array, error: Array, below: Array, above: Array, valid: Array, counted: Array, coverage: float
+    quantiles: Array,
+    size: Array,
+    error: Array,
+    below: Array,
+    above: Array,
+    valid: Array,
+    counted: Array,
+    coverage: float,
 ) -> None:
     """Take in errors (label minus forecast) that have arrived, in place.
 

@@ -76,7 +76,10 @@ def seasonal(table: StreamTable, g: Rows, rows: Array, value: Array, missing: Ar
     if season is None:
         zero = xp.zeros((B, 1))
         return Seasonal(
-            xp.zeros((B, P)), xp.zeros((B, LINEAR_FEATURES - SMALL - 10)), zero[:, 0], xp.zeros((B, 2)),
+            xp.zeros((B, P)),
+            xp.zeros((B, LINEAR_FEATURES - SMALL - 10)),
+            zero[:, 0],
+            xp.zeros((B, 2)),
             xp.zeros((B, 10)),
         )
     A, phases = len(profiles.RATES), season.phases

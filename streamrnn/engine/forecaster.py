@@ -144,9 +144,10 @@ class Forecaster:
         """All that changes what streams share happens here."""
         taken = self.step_number - self.last_boundary
         if self.settings.learning:
-            learnt, total = self.model.learn(
-                self.table, taken / max(1, self.known), self.step_number / max(1, self.known)
-            ), self._progress.learnt
+            learnt, total = (
+                self.model.learn(self.table, taken / max(1, self.known), self.step_number / max(1, self.known)),
+                self._progress.learnt,
+            )
             total.updates += learnt.updates
             total.rollbacks += learnt.rollbacks
             if learnt.updates:

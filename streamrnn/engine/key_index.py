@@ -20,7 +20,7 @@ class KeyIndex:
         self.keys: list[bytes | None] = []
         self.live = 0
         self._free: list[int] = []
-        self._limbo: list[int] = []  # freed since the last `release`
+        self.resting: list[int] = []  # freed since the last `release`
         self._resize(1024)
 
     def __len__(self) -> int:
@@ -65,21 +65,22 @@ class KeyIndex:
             cell = (cell + 1) & self._mask
         self._slots[cell] = DELETED
         self.keys[slot] = None
-        self._limbo.append(slot)
+        self.resting.append(slot)
         self.live -= 1
 
     def release(self) -> None:
         """Allow slots that were freed to be used again."""
-        self._free.extend(self._limbo)
-        self._limbo.clear()
+        self._free.extend(self.resting)
+        self.resting.clear()
 
     @classmethod
-    def restored(cls, keys: list[bytes | None]) -> "KeyIndex":
-        """The index over the keys of a snapshot, slot by slot."""
+    def restored(cls, keys: list[bytes | None], resting: list[int]) -> "KeyIndex":
+        """The index over the keys of a snapshot, slot by slot; `resting` are the slots not yet released."""
         index = cls()
-        index.keys = list(keys)
-        index._free = [slot for slot in range(len(keys) - 1, -1, -1) if keys[slot] is None]
-        index.live = len(keys) - len(index._free)
+        index.keys, index.resting = list(keys), list(resting)
+        rests = set(resting)
+        index._free = [slot for slot in range(len(keys) - 1, -1, -1) if keys[slot] is None and slot not in rests]
+        index.live = len(keys) - len(index._free) - len(rests)
         index._resize(max(1024, 4 * index.live))
         return index
 

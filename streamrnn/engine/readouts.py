@@ -83,8 +83,10 @@ class SharedReadouts:
         ring(table, "features")[slot] = scaled
         plain = scaled[:, :F]
         ring(table, "directions")[slot] = rows_product(plain, self.P)
-        made = [readout.predict(g[name], x) for name, x in
-                (("weights", small), ("slow_weights", plain), ("fast_weights", plain))]
+        made = [
+            readout.predict(g[name], x)
+            for name, x in (("weights", small), ("slow_weights", plain), ("fast_weights", plain))
+        ]
         if self._panel:
             by_feature = scaled.reshape(-1, self._D, F + self._panel).transpose(1, 0, 2)
             directions = rows_product(by_feature, self.P_panel).transpose(1, 0, 2)

@@ -111,9 +111,7 @@ def _learn_from_labels(
     counted = g["scored"]
 
     regrets = mixture.learn(made[..., :K], made[..., K:M], published, label, valid, counted, _regrets(g))
-    intervals.learn(
-        g["quantiles"], g["error_size"], error, below, above, valid, counted, settings.coverage
-    )
+    intervals.learn(g["quantiles"], g["error_size"], error, below, above, valid, counted, settings.coverage)
     change = made[..., 1]
     model.readouts.learn(table, g, slots, label - change, valid, counted)
     target = label - model.network_base * change

@@ -68,7 +68,9 @@ class SharedModel:
         self.pooled_total, self.pooled_square = np.zeros(shape), np.zeros(shape)
         self.partial_total, self.partial_square = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         far = np.array(settings.horizons) > 1
-        self.network_base = xp.asarray(far, "float32")  # (P,) beyond one step the network corrects the profile's change
+        self.network_base = xp.asarray(
+            far, "float32"
+        )  # (P,) beyond one step the network corrects the profile's change
         self.readouts = (ExactReadouts if settings.readout == "exact" else SharedReadouts)(settings, xp)
         self.loss_weight = xp.asarray(np.where(far, min(1.0, 3.0 / P), 1.0), "float32")  # (P,)
         self.weigh_experts()
@@ -177,6 +179,7 @@ class SharedModel:
         self.parameters, self.adam = parameters, adam
         # the loss is a mean over all windows: counted / T makes the step that of the window's own loss
         xp.add.at(embeddings, rows, (-EMBEDDING_RATE * counted / T) * made.inputs[:, :, INPUTS:].sum(0))
+        table.touch(rows)  # they may have rested since a snapshot that holds the window
         learnt.updates += 1
 
     def weigh_experts(self) -> None:

@@ -24,7 +24,9 @@ FORMAT = 1
 PAGE_BYTES = 896 * 1024
 KEYS_A_PAGE = 2048
 SLOT_ARRAYS = ("live", "last_step", "last_seen")
+OF_ANY_LENGTH = ("clock_ring", "resting")
 COUNTERS = ("step_number", "last_boundary", "next_boundary", "known", "last_timestamp")
+HEADER = ("layout", "offset", "settings", "slots", "counters", "shared", "pages")  # and the format
 UNCHANGEABLE = ("features", "horizons", "cell", "hidden", "window")  # they shape the slabs
 
 
@@ -66,7 +68,7 @@ class SnapshotWriter:
         used = len(table.index.keys)
         for name, array in _slot_arrays(f).items():
             width = array.nbytes // max(1, table.capacity)  # bytes a slot
-            _capture_bytes(f"slot/{name}", array, width, used, slots, pages, valid)
+            self._capture_slab(f"slot/{name}", array, width, used, slots, pages, valid)
         for page in range(-(-used // KEYS_A_PAGE)):
             key = f"keys/{page}"
             valid.add(key)
@@ -96,6 +98,30 @@ class SnapshotWriter:
         table.touched[:] = False
         return SnapshotPages(offset, json.dumps(header, separators=(",", ":")).encode(), pages, dropped)
 
+    def _capture_slab(
+        self,
+        name: str,
+        array: Array,
+        width: int,
+        used: int,
+        slots: np.ndarray,
+        pages: dict[str, bytes],
+        valid: set[str],
+    ) -> None:
+        """Add the pages of an array (`width` bytes a slot) that are new or hold a touched slot, of the `used` ones."""
+        end = used * width
+        keys = [f"{name}/{page}" for page in range(-(-end // PAGE_BYTES))]
+        valid.update(keys)
+        first, last = slots * width // PAGE_BYTES, ((slots + 1) * width - 1) // PAGE_BYTES
+        dirty = np.zeros(len(keys) + 1, np.int64)  # +1 where a run of touched pages begins, -1 behind its end
+        np.add.at(dirty, first, 1)
+        np.add.at(dirty, last + 1, -1)
+        flat = array.reshape(-1).view("uint8")
+        for page, (key, touched) in enumerate(zip(keys, np.cumsum(dirty)[:-1].tolist(), strict=True)):
+            if touched or key not in self._sums:
+                start = page * PAGE_BYTES
+                pages[key] = to_host(flat[start : min(end, start + PAGE_BYTES)]).tobytes()
+
 
 def restore(stored: StoredSnapshot, xp: ModuleType = np) -> tuple[Forecaster, SnapshotWriter, int]:
     """The forecaster that a snapshot holds, a writer that goes on from it, and its next offset.
@@ -116,7 +142,9 @@ def restore(stored: StoredSnapshot, xp: ModuleType = np) -> tuple[Forecaster, Sn
         keys += _unpack_keys(stored.pages[f"keys/{page}"])
     if len(keys) != used:
         raise SnapshotError(f"the snapshot holds {len(keys)} stream ids, its header says {used}")
-    table.index = KeyIndex.restored(keys)
+    arrays = _read_shared(header["shared"], stored.pages)
+    _check_shared(f, arrays)
+    table.index = KeyIndex.restored(keys, arrays["resting"].tolist())
     if used:
         table.grow(used)
     for name, array in _slot_arrays(f).items():
@@ -128,7 +156,7 @@ def restore(stored: StoredSnapshot, xp: ModuleType = np) -> tuple[Forecaster, Sn
     for name, value in header["counters"].items():
         if name in COUNTERS:
             setattr(f, name, value)
-    _load_shared(f, header, stored.pages)
+    _load_shared(f, arrays, header["counters"]["updates"])
     return f, SnapshotWriter(f, header["pages"]), header["offset"]
 
 
@@ -138,7 +166,7 @@ def _slot_arrays(f: Forecaster) -> dict[str, Array]:
 
 
 def _shared_arrays(f: Forecaster) -> dict[str, Array]:
-    """Everything else that is state: weights, moments, pooled regrets, partial sums, waiting windows, the clock."""
+    """Everything else that is state: weights, moments, regrets, sums, waiting windows, the clock, resting slots."""
     model = f.model
     arrays = {f"weights.{name}": value for name, value in model.parameters.items()}
     arrays |= {f"mean.{name}": value for name, value in model.adam.mean.items()}
@@ -149,25 +177,33 @@ def _shared_arrays(f: Forecaster) -> dict[str, Array]:
         for name in Windows.COLUMNS:
             arrays[f"windows.{name}"] = f.xp.concatenate(getattr(model.windows, name))
     arrays["clock_ring"] = f.clock_ring
+    arrays["resting"] = np.array(f.table.index.resting, np.int64)
     return arrays
 
 
-def _load_shared(f: Forecaster, header: dict[str, Any], pages: dict[str, bytes]) -> None:
-    model, arrays = f.model, {}
-    for name, (dtype, shape) in header["shared"].items():
+def _read_shared(listed: dict[str, Any], pages: dict[str, bytes]) -> dict[str, Array]:
+    arrays: dict[str, Array] = {}
+    for name, (dtype, shape) in listed.items():
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         arrays[name] = np.frombuffer(_joined(f"shared/{name}", pages, size), dtype).reshape(shape).copy()
+    return arrays
+
+
+def _check_shared(f: Forecaster, arrays: dict[str, Array]) -> None:
     for name, expected in _shared_arrays(f).items():
-        if name not in arrays or (name != "clock_ring" and arrays[name].shape != expected.shape):
+        if name not in arrays or (name not in OF_ANY_LENGTH and arrays[name].shape != expected.shape):
             found = arrays[name].shape if name in arrays else "nothing"
             raise SnapshotError(f"the snapshot holds {found} for {name}, expected {expected.shape}")
-    device = f.xp.asarray
+
+
+def _load_shared(f: Forecaster, arrays: dict[str, Array], updates: int) -> None:
+    model, device = f.model, f.xp.asarray
     names = list(model.parameters)
     model.parameters = {name: device(arrays[f"weights.{name}"]) for name in names}
     model.adam = AdamState(
         {name: device(arrays[f"mean.{name}"]) for name in names},
         {name: device(arrays[f"square.{name}"]) for name in names},
-        header["counters"]["updates"],
+        updates,
     )
     for name in ("pooled_total", "pooled_square", "partial_total", "partial_square"):
         setattr(model, name, arrays[name])
@@ -176,23 +212,6 @@ def _load_shared(f: Forecaster, header: dict[str, Any], pages: dict[str, bytes])
             getattr(model.windows, name).append(device(arrays[f"windows.{name}"]))
     f.clock_ring = arrays["clock_ring"]
     model.weigh_experts()
-
-
-def _capture_bytes(
-    name: str, array: Array, width: int, used: int, slots: np.ndarray, pages: dict[str, bytes], valid: set[str]
-) -> None:
-    """Add the pages of an array (`width` bytes a slot, `used` slots in use) that hold a touched slot."""
-    end = used * width
-    total = -(-end // PAGE_BYTES)
-    valid.update(f"{name}/{page}" for page in range(total))
-    first, last = slots * width // PAGE_BYTES, ((slots + 1) * width - 1) // PAGE_BYTES
-    dirty = np.zeros(total + 1, np.int64)  # +1 where a run of touched pages begins, -1 behind its end
-    np.add.at(dirty, first, 1)
-    np.add.at(dirty, last + 1, -1)
-    flat = array.reshape(-1).view("uint8")
-    for page in np.flatnonzero(np.cumsum(dirty[:total]) > 0).tolist():
-        start = page * PAGE_BYTES
-        pages[f"{name}/{page}"] = to_host(flat[start : min(end, start + PAGE_BYTES)]).tobytes()
 
 
 def _joined(name: str, pages: dict[str, bytes], size: int) -> bytes:
@@ -210,6 +229,9 @@ def _read_header(raw: bytes) -> dict[str, Any]:
         raise SnapshotError(f"the snapshot's header is not one of streamrnn's: {raw[:80]!r}") from None
     if written != FORMAT:
         raise SnapshotError(f"the snapshot has format {written}, this version reads format {FORMAT}")
+    lacking = [name for name in HEADER if name not in header]
+    if lacking:
+        raise SnapshotError(f"the snapshot's header lacks {', '.join(lacking)}")
     return dict(header)
 
 

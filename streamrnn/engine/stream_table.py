@@ -88,6 +88,10 @@ class StreamTable:
             self.slabs[f.name] = self.xp.zeros((rows, *f.shape), f.dtype)
         self.touched[: len(self.index.keys)] = True
 
+    def touch(self, rows: Array) -> None:
+        """These rows have changed since the last snapshot."""
+        self.touched[to_host(rows) // len(self._features)] = True
+
     def forget(self, slot: int) -> None:
         """Drop one stream. Its slot rests until the next boundary, so that nothing learnt reaches a successor."""
         self.index.remove(slot)

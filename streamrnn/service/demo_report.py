@@ -1,6 +1,6 @@
 """What the demo shows at its end: a table by horizon and variable, and a picture."""
 
-from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from rich.console import Console
@@ -53,13 +53,13 @@ def _gain(demo: Demo, p: int, chosen: np.ndarray) -> tuple[str, str]:
     return f"{1 - ratio.mean():+.0%}", f"{covered:.1%}"
 
 
-def draw_demo(demo: Demo, path: Path) -> None:
+def draw_demo(demo: Demo, file: BinaryIO) -> None:
     """The last days of one stream, forecast an hour ahead."""
     column = demo.table.names.index(SHOWN)
     rows = len(demo.table.times)
     origins = np.arange(rows - SHOWN_ROWS, rows)
     draw(
-        path,
+        file,
         title="Temperature at JFK, forecast one hour ahead while learning",
         label=UNITS[SHOWN.partition(".")[2]],
         times=demo.table.times,

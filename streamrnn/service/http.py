@@ -1,6 +1,7 @@
 """The endpoints: /metrics, /healthz, /readyz, /status. They read, they change nothing, and they never wait."""
 
 import logging
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
@@ -64,7 +65,7 @@ class HttpServer:
         except OSError as error:
             await self._runner.cleanup()
             raise FatalError(
-                f"http: {self._host}:{self._port} cannot be bound: {error.strerror or error}. "
+                f"http: {self._host}:{self._port} cannot be bound: {_reason(error)}. "
                 "Give another http.host or http.port (0 for any free one)"
             ) from error
         host, port = self._runner.addresses[0][:2]
@@ -87,6 +88,12 @@ class HttpServer:
     async def _status(self, _: web.Request) -> web.Response:
         body = orjson.dumps(self._health.status(), option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
         return web.Response(body=body, content_type="application/json")
+
+
+def _reason(error: OSError) -> str:
+    """The system's words without asyncio's, which name the address again."""
+    known = error.errno is not None and error.errno > 0  # getaddrinfo has numbers of its own
+    return os.strerror(error.errno or 0) if known else error.strerror or str(error)
 
 
 def _server_logger() -> logging.Logger:

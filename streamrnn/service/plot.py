@@ -1,7 +1,7 @@
 """One picture: what was forecast, how sure it was, and what came. Needs the extra `plot` (matplotlib)."""
 
 from importlib.util import find_spec
-from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def available() -> bool:
 
 
 def draw(
-    path: Path,
+    file: BinaryIO,
     *,
     title: str,
     label: str,
@@ -37,7 +37,7 @@ def draw(
     told = origins + horizon < len(times)
     at = times[origins[told] + horizon].astype("datetime64[ms]")
     lower, mean, upper = bounds[told].T
-    shown = slice(int(origins[0]) + horizon, len(times))
+    shown = slice(len(times) - len(at), len(times))
     figure, axes = plt.subplots(figsize=(11, 4.5), dpi=120, layout="constrained")
     axes.fill_between(at, lower, upper, color="#9ecae1", alpha=0.7, lw=0, label=f"{coverage:.0%} interval")
     axes.plot(at, mean, color="#08519c", lw=1.6, label=f"forecast, {horizon} step{'s' * (horizon > 1)} before")
@@ -48,7 +48,10 @@ def draw(
     axes.set_ylabel(label)
     axes.legend(frameon=False, ncols=3, loc="upper left")
     axes.spines[["top", "right"]].set_visible(False)
-    low, high = np.nanmin([lower, values[shown][: len(lower)]]), np.nanmax([upper, values[shown][: len(upper)]])
-    axes.set_ylim(low - 0.05 * (high - low), high + 0.2 * (high - low))
-    figure.savefig(path)
+    drawn = np.concatenate([lower, upper, values[shown]])
+    if np.isfinite(drawn).any():
+        low, high = np.nanmin(drawn), np.nanmax(drawn)
+        room = high - low or abs(high) or 1.0
+        axes.set_ylim(low - 0.05 * room, high + 0.2 * room)
+    figure.savefig(file, format="png")
     plt.close(figure)

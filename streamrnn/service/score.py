@@ -49,8 +49,10 @@ class Score:
         shape = (len(self.horizons), self.values.shape[1])
         names = ["forecast", "persistence", *(["seasonal"] if self.season else [])]
         self.sums = {name: Sums(*(np.zeros(shape) for _ in range(5))) for name in names}
-        with np.errstate(invalid="ignore"):
-            spread = np.nanstd(self.values, axis=0) if len(self.values) else np.ones(shape[1])
+        known = ~np.isnan(self.values)
+        spread = (
+            np.nanstd(np.where(known.any(0), self.values, 0.0), axis=0) if len(self.values) else np.ones(shape[1])
+        )
         self.scale = np.where(spread > 0, spread, 1.0)
         self.held = held(self.values)
 

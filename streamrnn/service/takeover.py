@@ -3,6 +3,7 @@
 Pure: every case of the decision is a line here, and a test.
 """
 
+import sys
 from dataclasses import dataclass
 
 from streamrnn.errors import RefusedError
@@ -43,7 +44,8 @@ def plan(name: str, snapshot: int | None, offsets: Offsets, start: str) -> Start
             f"{drop}, then it begins at {committed}"
         )
     if committed is None and snapshot is None:
-        first = end if start == "latest" else earliest
+        # where nobody knows the end (a pipe) all that ever comes is still to come, so that latest is earliest
+        first = end if start == "latest" and end != sys.maxsize else earliest
         return Start(seek=first, replay_to=first, fresh=True)
     if committed is None:
         assert snapshot is not None

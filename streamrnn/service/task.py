@@ -249,11 +249,14 @@ class Task:
         replayed = await self._replay(handle, start.replay_to)
         if replayed:
             log.info("%s: replayed %d records from %d to %d", self.partition, replayed, seek, start.replay_to)
-        changed = await self._compute.run(self._processor.adopt_settings)
+        self._metrics.snapshot_due(self.settings.snapshot_interval)
         now = time.monotonic()
         # after a replay at once, else a crash loop makes each replay longer than the one before
-        self._snapshot_due = now if replayed or changed else now + self.settings.snapshot_interval
-        self._metrics.snapshot_due(self.settings.snapshot_interval)
+        self._snapshot_due = now if replayed else now + self.settings.snapshot_interval
+        if not self._closing and await self._compute.run(self._processor.adopt_settings):
+            # before the first record, or a replay would take it in with the settings of the snapshot before
+            pages, cpu = await self._compute.run(self._processor.capture, self.position)
+            await self._save_one(handle, pages, cpu)
 
     async def _replay(self, handle: Partition, end: int) -> int:
         """Take in records before `end` without publishing; returns their number."""
@@ -469,8 +472,9 @@ class Task:
 
     def _pause(self, now: float) -> float:
         """How long there is nothing to do, unless something changes."""
-        due = [self._snapshot_due if self.position != self.snapshot else now + 60.0]
-        if self._queue:
+        saves = self._transport.recoverable and self.position != self.snapshot
+        due = [self._snapshot_due if saves else now + 60.0]
+        if self._queue and self._may_run_ahead():
             due.append(self._slice_due)
         if self._pending.next_offset is not None and self._commit is None:
             due.append(self._commit_due)
