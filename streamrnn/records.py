@@ -89,6 +89,8 @@ class ForecastBatch:
     lower: np.ndarray  # (M, P, D)
     upper: np.ndarray  # (M, P, D)
     times: np.ndarray  # (M,) int64, epoch ms
+    surprise: np.ndarray  # (M,) 0..1, NaN before the score is warm; of a record that of its most surprising step
+    anomaly: np.ndarray  # (M,) 0..1, likewise
     warm: np.ndarray  # (M,) bool: the stream is past the priors of its mixture
     model: np.ndarray  # (M,) int64: weight updates behind this forecast
     scores: Scores

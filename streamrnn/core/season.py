@@ -94,7 +94,7 @@ def _gain(history: Array, period: int, k: int) -> float:
     learnt = int(d.shape[1] * LEARNT_SHARE)
     phase = np.arange(d.shape[1]) % period
     sums = np.zeros((len(d), period))
-    np.add.at(sums, (slice(None), phase[:learnt]), d[:, :learnt])
+    np.add.at(sums.T, phase[:learnt], d[:, :learnt].T)
     counts = np.bincount(phase[:learnt], minlength=period)
     profile = sums / (counts + 1.0)  # shrunk: with two visits a mean is mostly noise
     rest = d[:, learnt:]

@@ -53,8 +53,8 @@ class Encoder:
                 _names(records, chosen),
                 _numbers(forecasts.times[chosen]),
                 *columns,
-                [b"null"] * len(chosen),
-                [b"null"] * len(chosen),
+                _numbers(forecasts.anomaly[chosen]),
+                _numbers(forecasts.surprise[chosen]),
                 _truths(forecasts.warm[chosen]),
                 forecasts.model[chosen].tolist(),
                 records.offsets[chosen].tolist(),
@@ -69,7 +69,6 @@ class Encoder:
         names = _names(records, chosen)
         for name, i in zip(names, chosen.tolist(), strict=True):
             steps = slice(int(records.first_step[i]), int(records.first_step[i + 1]))
-            nothing = orjson.dumps([None] * (steps.stop - steps.start))
             row = [_dumps(getattr(forecasts, column)[steps]) for column in ("mean", "lower", "upper")]
             made.append(
                 template
@@ -77,8 +76,8 @@ class Encoder:
                     name,
                     _dumps(forecasts.times[steps]),
                     *row,
-                    nothing,
-                    nothing,
+                    _dumps(forecasts.anomaly[steps]),
+                    _dumps(forecasts.surprise[steps]),
                     b"true" if forecasts.warm[steps.stop - 1] else b"false",
                     forecasts.model[steps.stop - 1],
                     records.offsets[i],

@@ -6,6 +6,7 @@ from types import ModuleType
 import numpy as np
 
 from streamrnn.core.backend import to_host
+from streamrnn.core.season import Season
 from streamrnn.engine.layout import START_STRIDE, series_layout
 from streamrnn.engine.season_search import SeasonSearch
 from streamrnn.engine.series_step import Stepped, step_series
@@ -19,6 +20,8 @@ FEW, SEVERAL = 128, 512  # series up to which windows start every 4 and every 8 
 WARM_STEPS = 150  # labels after which a stream's mixture is past its priors
 CLOCK_RECORDS = 4096  # `ttl` goes by the median timestamp of so many records
 SAMPLES = 1024  # feature vectors of series that one boundary adds to the shared moments, at most
+POOL_EVERY = 64  # boundaries after which newborn streams are given the present average
+COUNTERS = ("step_number", "boundaries", "last_boundary", "next_boundary", "known", "last_timestamp")
 CHUNK = 512  # series stepped together, so that what they touch stays in the cache
 
 
@@ -40,7 +43,7 @@ class Forecaster:
         self.model = SharedModel(settings, xp)
         self.search = SeasonSearch()
         self.step_number = 0  # steps taken by the task
-        self.last_boundary = 0
+        self.boundaries = self.last_boundary = 0
         self.next_boundary = 1
         self.known = 0  # streams known at the last boundary
         self.clock_ring = np.zeros(0, np.int64)  # the last timestamps, for `ttl`
@@ -69,6 +72,29 @@ class Forecaster:
         made, self._progress = self._progress, Progress()
         return made
 
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything but the table's slabs, by name."""
+        season = self.table.season
+        made = {"counters": np.array([getattr(self, name) for name in COUNTERS])}
+        made["clock_ring"] = self.clock_ring
+        made["season"] = np.array([] if season is None else [season.steps, season.milliseconds, season.phases], float)
+        made["resting"] = np.array(self.table.index.resting, np.int64)
+        made |= {f"pooled.{name}": to_host(value) for name, value in self.table.pooled.items()}
+        return made | self.search.state() | {name: to_host(value) for name, value in self.model.state().items()}
+
+    def load(self, arrays: dict[str, np.ndarray]) -> None:
+        """Go on from what `state` gave; the table's slabs come after it."""
+        for name, value in zip(COUNTERS, arrays["counters"].tolist(), strict=True):
+            setattr(self, name, value)
+        self.clock_ring = arrays["clock_ring"]
+        if arrays["season"].size:
+            steps, milliseconds, phases = arrays["season"].tolist()
+            self.table.set_season(Season(int(steps), milliseconds, int(phases)))
+        pooled = {name: value for name, value in arrays.items() if name.startswith("pooled.")}
+        self.table.pooled = {name.removeprefix("pooled."): self.xp.asarray(v) for name, v in pooled.items()}
+        self.search.load(arrays)
+        self.model.load(arrays)
+
     def forecast(self, batch: RecordBatch, every_step: bool = False) -> ForecastBatch:
         """Forecast after every record (or every step), then learn from it; the order is the batch's."""
         P, D = len(self.settings.horizons), self.settings.features
@@ -79,7 +105,8 @@ class Forecaster:
         if not every_step:
             spoken = np.flatnonzero(~batch.forget)
             slot_of_step[last[spoken]] = spoken
-        made = _Output(batch, record, slot_of_step, self._without_sentinels(batch.values), M, P, D)
+        values = self._without_sentinels(batch.values)
+        made = _Output(batch, record, slot_of_step, values, (M, P, D), every_step=every_step)
 
         position = clocked = 0
         forgotten = np.flatnonzero(batch.forget).tolist()
@@ -102,7 +129,7 @@ class Forecaster:
         self._tick(batch.timestamps[clocked:])
         if len(batch):
             self.last_timestamp = int(batch.timestamps[-1])
-        return made.result(every_step)
+        return made.result()
 
     def _without_sentinels(self, values: np.ndarray) -> np.ndarray:
         if not self.settings.missing:
@@ -155,6 +182,9 @@ class Forecaster:
             season = self.search.look(self.table)
             if season is not None:
                 self.table.set_season(season)
+            if self.boundaries % POOL_EVERY == 0:
+                self.table.pool((*self.model.readouts.pooled, "quantiles"))
+        self.boundaries += 1
         clock = int(np.median(self.clock_ring)) if len(self.clock_ring) else 0
         for reason, number in self.table.evict(clock).items():
             self._progress.evicted[reason] += number
@@ -190,18 +220,32 @@ class _Output:
     """The forecasts of a batch as they are made, and what is needed to put each where it belongs."""
 
     def __init__(
-        self, batch: RecordBatch, record: np.ndarray, slot: np.ndarray, values: np.ndarray, M: int, P: int, D: int
+        self,
+        batch: RecordBatch,
+        record: np.ndarray,
+        slot: np.ndarray,
+        values: np.ndarray,
+        shape: tuple[int, int, int],
+        *,
+        every_step: bool,
     ) -> None:
-        self.batch, self.record, self.values = batch, record, values
+        M, P, _ = shape
+        self.batch, self.record, self.values, self.every_step = batch, record, values, every_step
         self.slot = slot  # (K,) where a step's forecast is published, -1: nowhere
         self.times = batch.times.copy()
-        self.mean, self.lower, self.upper = (np.full((M, P, D), np.nan) for _ in range(3))
+        self.mean, self.lower, self.upper = (np.full(shape, np.nan) for _ in range(3))
+        self.surprise, self.anomaly = np.full(M, np.nan), np.full(M, np.nan)
         self.warm, self.model = np.zeros(M, bool), np.zeros(M, np.int64)
         self.scores = Scores.zero(P)
 
     def put(self, steps: np.ndarray, stepped: Stepped, updates: int) -> None:
         """Take the forecasts of steps whose series have just stepped."""
         self.scores.add(stepped.scores)
+        D = self.mean.shape[2]
+        for name in ("surprise", "anomaly"):
+            told, most = getattr(self, name), to_host(getattr(stepped.judged, name)).reshape(-1, D)
+            where = steps if self.every_step else self.record[steps]
+            told[where] = np.fmax(told[where], np.fmax.reduce(most, axis=1))
         slot = self.slot[steps]
         spoken = slot >= 0
         if not spoken.any():
@@ -214,12 +258,23 @@ class _Output:
         self.warm[where] = (to_host(stepped.scored).reshape(-1, D)[spoken] >= WARM_STEPS).all(1)
         self.model[where] = updates
 
-    def result(self, every_step: bool) -> ForecastBatch:
+    def result(self) -> ForecastBatch:
         batch = self.batch
-        if every_step:
+        if self.every_step:
             times = self.times
         else:
             times = np.zeros(len(batch), np.int64)
             spoken = ~batch.forget
             times[spoken] = self.times[batch.first_step[1:][spoken] - 1]
-        return ForecastBatch(every_step, self.mean, self.lower, self.upper, times, self.warm, self.model, self.scores)
+        return ForecastBatch(
+            every_step=self.every_step,
+            mean=self.mean,
+            lower=self.lower,
+            upper=self.upper,
+            times=times,
+            surprise=self.surprise,
+            anomaly=self.anomaly,
+            warm=self.warm,
+            model=self.model,
+            scores=self.scores,
+        )

@@ -18,7 +18,7 @@ from math import prod
 
 import numpy as np
 
-from streamrnn.core import mixture, profiles, scaling
+from streamrnn.core import anomaly, mixture, profiles, scaling
 from streamrnn.engine.settings import ForecastSettings
 
 DIFFERENCES = 11
@@ -102,10 +102,11 @@ def linear_fields(settings: ForecastSettings) -> tuple[Field, ...]:
             Field("panel_gains", "panel", (longest, n2)),
             Field("panel_weights", "panel", (P, n2)),
         )
-    fields = (
+    fields: tuple[Field, ...] = (
         Field("features", "linear", (longest, F + panel)),  # φ̃
         Field("directions", "linear", (longest, F)),  # P φ̃
         Field("feature_square", "linear", (F + panel,)),
+        Field("strength", "linear", ()),
         Field("slow_weights", "linear", (P, F)),
         Field("fast_weights", "linear", (P, F)),
         Field("small_features", "small", (longest, SMALL)),
@@ -153,6 +154,8 @@ def series_layout(settings: ForecastSettings) -> Layout:
         Field("error", "mixture", (P,)),
         Field("quantiles", "intervals", (P, 2)),
         Field("error_size", "intervals", (P,)),
+        Field("alarm_memory", "anomaly", (anomaly.MEMORY,), f8),
+        Field("tails", "anomaly", (anomaly.CHANNELS, anomaly.BINS)),
     )
     offsets = np.concatenate([[0], np.cumsum(settings.horizons)[:-1]]).astype(np.int64)
     return Layout(settings, fields, experts, offsets, window_slots, start_slots)

@@ -29,6 +29,7 @@ class ExactReadouts:
     """Two: over the features and the hidden state with forgetting, and with the panel's features without."""
 
     stepped = ("curvature", "weights", "panel_curvature", "panel_weights")
+    pooled = ("weights", "panel_weights")
 
     def __init__(self, settings: ForecastSettings, xp: ModuleType) -> None:
         self.xp = xp
@@ -54,6 +55,16 @@ class ExactReadouts:
         gains = ring(table, "panel_gains").take(slots, axis=0)
         readout.learn(g["panel_weights"], features, gains, label, valid)
 
+    def fold(self, samples: Array, decay: float, steps: float) -> None:
+        """Nothing is shared."""
+
+    def state(self) -> dict[str, Array]:
+        """Nothing is shared."""
+        return {}
+
+    def load(self, arrays: dict[str, Array]) -> None:
+        """Nothing is shared."""
+
 
 class SharedReadouts:
     """A small exact one, two step sizes over the shared curvature, and one more with the panel's features."""
@@ -61,9 +72,8 @@ class SharedReadouts:
     def __init__(self, settings: ForecastSettings, xp: ModuleType) -> None:
         self.xp, self._D = xp, settings.features
         self._panel = panel_features(settings)
-        self.stepped = ("curvature", "weights", "feature_square", "slow_weights", "fast_weights")
-        if self._panel:
-            self.stepped += ("panel_weights",)
+        self.pooled = ("weights", "slow_weights", "fast_weights", *(["panel_weights"] if self._panel else []))
+        self.stepped = ("curvature", "feature_square", "strength", *self.pooled)
         self.moments = np.zeros((self._D, F + self._panel, F + self._panel))
         self.weight = 0.0  # feature vectors behind the moments, forgetting included
         self.refreshed = 0.0  # the weight at which the inverse was last computed
@@ -102,6 +112,7 @@ class SharedReadouts:
         }
         readout.learn(g["weights"], take["small_features"], take["gains"], label, valid)
         plain = take["features"][:, :, :F]
+        counted = counted + g["strength"][:, None]
         for name, rate in (("slow_weights", SLOW), ("fast_weights", FAST)):
             gains = shared_curvature.gains(take["directions"], plain, rate, counted)
             readout.learn(g[name], plain, gains, label, valid)
@@ -126,9 +137,22 @@ class SharedReadouts:
         if self._panel:
             self.P_panel = self.xp.asarray(shared_curvature.inverse(self.moments, self.weight, steps), "float32")
 
+    def state(self) -> dict[str, Array]:
+        """What is shared, by name."""
+        weights = np.array([self.weight, self.refreshed])
+        made = {"moments": self.moments, "moments.weight": weights, "moments.inverse": self.P}
+        return made | ({"moments.panel_inverse": self.P_panel} if self._panel else {})
+
+    def load(self, arrays: dict[str, Array]) -> None:
+        """Go on from what `state` gave."""
+        self.moments, self.P = arrays["moments"], self.xp.asarray(arrays["moments.inverse"])
+        self.weight, self.refreshed = arrays["moments.weight"].tolist()
+        if self._panel:
+            self.P_panel = self.xp.asarray(arrays["moments.panel_inverse"])
+
 
 def rows_product(rows: Array, matrix: Array) -> Array:
-    """rows @ matrix, rounded alike for any number of rows: a product of one row would use another kernel."""
+    """Rows @ matrix, rounded alike for any number of rows: a product of one row would use another kernel."""
     if rows.shape[-2] > 1:
         return rows @ matrix
     return (array_module(rows).repeat(rows, 2, axis=-2) @ matrix)[..., :1, :]

@@ -46,3 +46,11 @@ class SeasonSearch:
         interval = float(np.median(to_host(table.slabs["moments"][:rows])[chosen, INTERVAL]))
         found = season.find(values, interval, table.season)
         return None if found == table.season else found
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All of it, by name."""
+        return {"history": self.history, "history.due": np.array(self.due)}
+
+    def load(self, arrays: dict[str, np.ndarray]) -> None:
+        """Go on from what `state` gave."""
+        self.history, self.due = arrays["history"], int(arrays["history.due"])

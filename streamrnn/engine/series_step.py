@@ -6,7 +6,7 @@ forecast is the same in whatever company it is computed.
 
 from dataclasses import dataclass
 
-from streamrnn.core import intervals, mixture, scaling
+from streamrnn.core import anomaly, intervals, mixture, scaling
 from streamrnn.core.backend import Array, to_host
 from streamrnn.engine.features import (
     WIDEST,
@@ -28,6 +28,7 @@ STEPPED = (
     *("steps", "moments", "levels", "differences", "scored"),
     *("hidden", "embedding", "input_square", "target_square"),
     *("regret", "regret_square", "last_regret", "last_regret_square", "error", "quantiles", "error_size"),
+    *("alarm_memory", "tails"),
 )
 
 Rows = dict[str, Array]  # gathered copies of slabs
@@ -42,6 +43,7 @@ class Stepped:
     upper: Array  # (B, P)
     scored: Array  # (B,) labels of the first horizon that have arrived
     steps: Array  # (B,) steps made, with this one
+    judged: anomaly.Judged
     regrets: Array  # (B, P, G, K)
     features: Array | None  # (B, n) for the moments that streams share
     scores: Scores
@@ -54,7 +56,7 @@ def step_series(table: StreamTable, model: SharedModel, rows: Array, value: Arra
     missing = xp.isnan(value)
     value = xp.where(missing, g["moments"][:, VALUE], value)  # a missing value holds the last one
 
-    regrets, scores = _learn_from_labels(table, model, g, rows, value, missing)
+    regrets, judged, scores = _learn_from_labels(table, model, g, rows, value, missing)
 
     scale, lateness = take_in(g, value, missing, time)
     season = seasonal(table, g, rows, value, missing, time)
@@ -90,12 +92,12 @@ def step_series(table: StreamTable, model: SharedModel, rows: Array, value: Arra
     mean = value[:, None] + published * scale[:, None]
     mean[g["moments"][:, SEEN] == 0] = xp.nan
     lower, upper = mean - below * scale[:, None], mean + above * scale[:, None]
-    return Stepped(mean, lower, upper, g["scored"][:, 0], g["steps"], regrets, scaled, scores)
+    return Stepped(mean, lower, upper, g["scored"][:, 0], g["steps"], judged, regrets, scaled, scores)
 
 
 def _learn_from_labels(
     table: StreamTable, model: SharedModel, g: Rows, rows: Array, value: Array, missing: Array
-) -> tuple[Array, Scores]:
+) -> tuple[Array, anomaly.Judged, Scores]:
     """The value is the label of the forecasts made h steps ago: each part that is a series' own learns from it."""
     xp, settings = table.xp, table.layout.settings
     slots = _origin_slots(table, g["steps"], rows)  # (B, P)
@@ -127,7 +129,9 @@ def _learn_from_labels(
         absolute=to_host((xp.abs(error) * valid).sum(0, dtype="float64")),
         naive=to_host((xp.abs(label) * valid).sum(0, dtype="float64")),
     )
-    return regrets, scores
+    # the error of the shortest horizon, in the units of the series, which S as it was then gives back
+    judged = anomaly.judge(g["alarm_memory"], g["tails"], value, error[:, 0] * scale[:, 0], valid[:, 0])
+    return regrets, judged, scores
 
 
 def _remember_inputs(table: StreamTable, g: Rows, rows: Array, inputs: Array) -> None:

@@ -24,6 +24,7 @@ BATCH = 256  # windows learnt together
 RATE_DECAY = 300.0  # updates after which the rate has fallen by 1/sqrt(2)
 EMBEDDING_RATE = 0.02
 NARROW = 14  # heads with fewer outputs are summed without BLAS, whose kernels there depend on the number of rows
+SUMS = ("pooled_total", "pooled_square", "partial_total", "partial_square")
 FIXED_POINT = 2.0**30  # regrets are summed as integers in these units
 
 
@@ -181,6 +182,40 @@ class SharedModel:
         xp.add.at(embeddings, rows, (-EMBEDDING_RATE * counted / T) * made.inputs[:, :, INPUTS:].sum(0))
         table.touch(rows)  # they may have rested since a snapshot that holds the window
         learnt.updates += 1
+
+    def state(self) -> dict[str, Array]:
+        """Everything that is shared or waits to be, by name."""
+        made = {f"weights.{name}": value for name, value in self.parameters.items()}
+        made |= {f"mean.{name}": value for name, value in self.adam.mean.items()}
+        made |= {f"square.{name}": value for name, value in self.adam.square.items()}
+        made["updates"] = np.array(self.updates)
+        made |= {name: getattr(self, name) for name in SUMS}
+        if self.windows.numbers:
+            for name in Windows.COLUMNS:
+                made[f"windows.{name}"] = self.xp.concatenate(getattr(self.windows, name))
+        if self.samples:
+            made["samples.numbers"] = np.concatenate([numbers for numbers, _ in self.samples])
+            made["samples.features"] = self.xp.concatenate([features for _, features in self.samples])
+        return made | self.readouts.state()
+
+    def load(self, arrays: dict[str, Array]) -> None:
+        """Go on from what `state` gave."""
+        device, names = self.xp.asarray, list(self.parameters)
+        self.parameters = {name: device(arrays[f"weights.{name}"]) for name in names}
+        self.adam = AdamState(
+            {name: device(arrays[f"mean.{name}"]) for name in names},
+            {name: device(arrays[f"square.{name}"]) for name in names},
+            int(arrays["updates"]),
+        )
+        for name in SUMS:
+            setattr(self, name, arrays[name])
+        if "windows.numbers" in arrays:
+            for name in Windows.COLUMNS:
+                getattr(self.windows, name).append(device(arrays[f"windows.{name}"]))
+        if "samples.numbers" in arrays:
+            self.samples = [(arrays["samples.numbers"], device(arrays["samples.features"]))]
+        self.readouts.load(arrays)
+        self.weigh_experts()
 
     def weigh_experts(self) -> None:
         """Set the experts' prior (P, G, K) from their pooled standing, which has just changed."""

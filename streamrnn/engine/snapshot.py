@@ -13,21 +13,18 @@ from typing import Any
 import numpy as np
 
 from streamrnn.core.backend import Array, to_host
-from streamrnn.core.optimisers import AdamState
 from streamrnn.engine.forecaster import Forecaster
 from streamrnn.engine.key_index import KeyIndex
 from streamrnn.engine.settings import ForecastSettings
-from streamrnn.engine.shared_model import Windows
 from streamrnn.errors import SnapshotError
 
 FORMAT = 1
 PAGE_BYTES = 896 * 1024
 KEYS_A_PAGE = 2048
 SLOT_ARRAYS = ("live", "last_step", "last_seen")
-OF_ANY_LENGTH = ("clock_ring", "resting")
-COUNTERS = ("step_number", "last_boundary", "next_boundary", "known", "last_timestamp")
-HEADER = ("layout", "offset", "settings", "slots", "counters", "shared", "pages")  # and the format
-UNCHANGEABLE = ("features", "horizons", "cell", "hidden", "window")  # they shape the slabs
+OF_ANY_LENGTH = ("clock_ring", "resting", "season")
+HEADER = ("layout", "offset", "settings", "slots", "shared", "pages")  # and the format
+UNCHANGEABLE = ("features", "horizons", "cell", "hidden", "readout", "window")  # they shape the slabs
 
 
 @dataclass(slots=True)
@@ -74,9 +71,9 @@ class SnapshotWriter:
             valid.add(key)
             if key not in self._sums or (slots // KEYS_A_PAGE == page).any():
                 pages[key] = _pack_keys(table.index.keys[page * KEYS_A_PAGE : (page + 1) * KEYS_A_PAGE])
-        shared = _shared_arrays(f)
+        shared = f.state()
         for name, array in shared.items():
-            raw = np.ascontiguousarray(to_host(array)).tobytes()
+            raw = array.tobytes()
             for page, start in enumerate(range(0, len(raw), PAGE_BYTES)):
                 key = f"shared/{name}/{page}"
                 valid.add(key)
@@ -91,7 +88,6 @@ class SnapshotWriter:
             "offset": offset,
             "settings": f.settings.to_json(),
             "slots": used,
-            "counters": {name: getattr(f, name) for name in COUNTERS} | {"updates": f.model.updates},
             "shared": {name: [array.dtype.str, list(array.shape)] for name, array in shared.items()},
             "pages": self._sums,
         }
@@ -144,6 +140,7 @@ def restore(stored: StoredSnapshot, xp: ModuleType = np) -> tuple[Forecaster, Sn
         raise SnapshotError(f"the snapshot holds {len(keys)} stream ids, its header says {used}")
     arrays = _read_shared(header["shared"], stored.pages)
     _check_shared(f, arrays)
+    f.load(arrays)
     table.index = KeyIndex.restored(keys, arrays["resting"].tolist())
     if used:
         table.grow(used)
@@ -153,32 +150,12 @@ def restore(stored: StoredSnapshot, xp: ModuleType = np) -> tuple[Forecaster, Sn
         if used:
             values = np.frombuffer(raw, array.dtype).reshape(-1, *array.shape[1:])
             array[: len(values)] = xp.asarray(values) if name in table.slabs else values
-    for name, value in header["counters"].items():
-        if name in COUNTERS:
-            setattr(f, name, value)
-    _load_shared(f, arrays, header["counters"]["updates"])
     return f, SnapshotWriter(f, header["pages"]), header["offset"]
 
 
 def _slot_arrays(f: Forecaster) -> dict[str, Array]:
     """Every array whose first axis goes by slots (or by slots times features)."""
     return {**f.table.slabs, **{name: getattr(f.table, name) for name in SLOT_ARRAYS}}
-
-
-def _shared_arrays(f: Forecaster) -> dict[str, Array]:
-    """Everything else that is state: weights, moments, regrets, sums, waiting windows, the clock, resting slots."""
-    model = f.model
-    arrays = {f"weights.{name}": value for name, value in model.parameters.items()}
-    arrays |= {f"mean.{name}": value for name, value in model.adam.mean.items()}
-    arrays |= {f"square.{name}": value for name, value in model.adam.square.items()}
-    for name in ("pooled_total", "pooled_square", "partial_total", "partial_square"):
-        arrays[name] = getattr(model, name)
-    if model.windows.numbers:
-        for name in Windows.COLUMNS:
-            arrays[f"windows.{name}"] = f.xp.concatenate(getattr(model.windows, name))
-    arrays["clock_ring"] = f.clock_ring
-    arrays["resting"] = np.array(f.table.index.resting, np.int64)
-    return arrays
 
 
 def _read_shared(listed: dict[str, Any], pages: dict[str, bytes]) -> dict[str, Array]:
@@ -190,28 +167,10 @@ def _read_shared(listed: dict[str, Any], pages: dict[str, bytes]) -> dict[str, A
 
 
 def _check_shared(f: Forecaster, arrays: dict[str, Array]) -> None:
-    for name, expected in _shared_arrays(f).items():
+    for name, expected in f.state().items():
         if name not in arrays or (name not in OF_ANY_LENGTH and arrays[name].shape != expected.shape):
             found = arrays[name].shape if name in arrays else "nothing"
             raise SnapshotError(f"the snapshot holds {found} for {name}, expected {expected.shape}")
-
-
-def _load_shared(f: Forecaster, arrays: dict[str, Array], updates: int) -> None:
-    model, device = f.model, f.xp.asarray
-    names = list(model.parameters)
-    model.parameters = {name: device(arrays[f"weights.{name}"]) for name in names}
-    model.adam = AdamState(
-        {name: device(arrays[f"mean.{name}"]) for name in names},
-        {name: device(arrays[f"square.{name}"]) for name in names},
-        updates,
-    )
-    for name in ("pooled_total", "pooled_square", "partial_total", "partial_square"):
-        setattr(model, name, arrays[name])
-    if "windows.numbers" in arrays:
-        for name in Windows.COLUMNS:
-            getattr(model.windows, name).append(device(arrays[f"windows.{name}"]))
-    f.clock_ring = arrays["clock_ring"]
-    model.weigh_experts()
 
 
 def _joined(name: str, pages: dict[str, bytes], size: int) -> bytes:

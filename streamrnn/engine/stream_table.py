@@ -7,13 +7,14 @@ from types import ModuleType
 
 import numpy as np
 
-from streamrnn.core import intervals, readout
+from streamrnn.core import anomaly, intervals, readout, shared_curvature
 from streamrnn.core.backend import Array, to_host
-from streamrnn.engine.key_index import KeyIndex
 from streamrnn.core.season import Season
-from streamrnn.engine.layout import INTERVAL, TIME, Layout, profile_fields
+from streamrnn.engine.key_index import KeyIndex
+from streamrnn.engine.layout import TIME, Layout, profile_fields
 
 FIRST_CAPACITY = 64
+POOL_STREAMS, POOL_LABELS, LEAST_POOL = 256, 300, 3  # streams that are asked, labels they must have, how many must
 INSERTION_SLACK = 4096  # between two boundaries the table may hold this many streams above max_streams
 
 
@@ -30,6 +31,7 @@ class StreamTable:
         self.last_seen = np.zeros(0, np.int64)  # (C,) Kafka timestamp of its last record, ms
         self.touched = np.zeros(0, bool)  # (C,) changed since the last snapshot
         self.season: Season | None = None
+        self.pooled: dict[str, Array] = {}  # what newborn streams begin with, (D, ...) by slab
         self._features = np.arange(layout.settings.features)
         self.horizons: Array = xp.asarray(layout.settings.horizons, "int64")  # (P,)
         self.horizon_offsets: Array = xp.asarray(layout.horizon_offsets)  # (P,)
@@ -118,21 +120,42 @@ class StreamTable:
         for slot in slots.tolist():
             self.forget(slot)
 
+    def pool(self, names: tuple[str, ...]) -> None:
+        """Let newborn streams begin with what these slabs hold on average, in streams that have learnt for long."""
+        slots = np.flatnonzero(self.live)[:POOL_STREAMS]
+        if not slots.size:
+            return
+        D = len(self._features)
+        old = to_host(self.slabs["scored"][self.rows(slots)])[:, 0].reshape(-1, D).min(1) >= POOL_LABELS
+        if old.sum() < LEAST_POOL:
+            return
+        rows = self.rows(slots[old])
+        for name in names:
+            slab = self.slabs[name][rows]
+            self.pooled[name] = slab.reshape(-1, D, *slab.shape[1:]).mean(0)
+
     def _reset(self, slots: np.ndarray) -> None:
         if slots.max() >= self.capacity:
             self.grow(int(slots.max()) + 1)
         rows = self.rows(slots)
         for name, slab in self.slabs.items():
-            slab[rows] = self._newborn(name)
+            slab[rows] = self._newborn(name, len(slots))
         self.live[slots] = True
         self.touched[slots] = True
 
-    def _newborn(self, name: str) -> Array | float:
+    def _newborn(self, name: str, streams: int) -> Array | float:
+        if name in self.pooled:
+            pooled = self.pooled[name]
+            return self.xp.concatenate([pooled] * streams) if streams > 1 else pooled
         if name in ("curvature", "panel_curvature"):
             curvature: Array = readout.PRIOR * self.xp.eye(self.slabs[name].shape[1], dtype="float32")
             return curvature
         if name == "quantiles":
             return intervals.initial_quantile(self.layout.settings.coverage)
+        if name == "strength":
+            return shared_curvature.POOLED if self.pooled else shared_curvature.ALONE
+        if name == "alarm_memory":
+            return self.xp.asarray(anomaly.newborn())
         return float("nan") if name == "window_targets" else 0.0
 
     def grow(self, slots: int) -> None:

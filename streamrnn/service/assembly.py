@@ -1,11 +1,13 @@
 """From the configuration to the objects that it describes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from streamrnn import __version__
 from streamrnn.engine.decoder import InputFormat
+from streamrnn.engine.layout import linear_fields
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.service.metrics import Metrics
 from streamrnn.service.settings import Config
@@ -20,7 +22,7 @@ BACKEND: Final = "numpy"
 
 def forecast_settings(config: Config) -> ForecastSettings:
     """What touches forecasts."""
-    return ForecastSettings(
+    settings = ForecastSettings(
         features=config.input.features,
         horizons=tuple(config.forecast.horizons),
         coverage=config.forecast.coverage,
@@ -35,6 +37,12 @@ def forecast_settings(config: Config) -> ForecastSettings:
         max_streams=config.state.max_streams,
         ttl_ms=None if config.state.ttl is None else config.state.ttl.milliseconds,
     )
+    if config.model.readout != "auto":
+        return replace(settings, readout=config.model.readout)
+    exact = replace(settings, readout="exact")
+    series = config.state.max_streams * config.input.features
+    size = series * sum(f.row_bytes for f in linear_fields(exact))
+    return exact if size <= config.state.exact_budget else replace(settings, readout="shared")
 
 
 def input_format(config: Config) -> InputFormat:

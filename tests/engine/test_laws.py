@@ -45,7 +45,7 @@ def test_law_1_a_forecast_depends_on_nothing_after_its_record(seed: int, s: Fore
 
 
 @given(SEEDS, SETTINGS, CUTS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_law_2_cutting_the_records_changes_nothing(seed: int, s: ForecastSettings, cuts: list[int]) -> None:
     batch = walk(seed, STEPS, 5, s.features)
     whole, cut = means(Forecaster(s), batch), means(Forecaster(s), batch, cuts)
@@ -65,7 +65,7 @@ def test_law_2_packing_steps_into_sequences_changes_nothing(seed: int, lengths: 
 
 
 @given(SEEDS, SETTINGS, st.integers(0, STEPS), st.integers(0, STEPS), CUTS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_law_3_a_snapshot_and_the_records_since_give_the_uninterrupted_forecasts(
     seed: int, s: ForecastSettings, first: int, second: int, cuts: list[int]
 ) -> None:
@@ -93,7 +93,7 @@ def test_law_3_a_snapshot_and_the_records_since_give_the_uninterrupted_forecasts
 
 
 @given(SEEDS, SETTINGS, st.floats(-6, 6), st.floats(-10, 10))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_law_5_units_do_not_matter(seed: int, s: ForecastSettings, exponent: float, shift: float) -> None:
     batch = walk(seed, STEPS, 5, s.features)
     a = 10.0**exponent
