@@ -187,7 +187,7 @@ def check(path: Path, sets: tuple[str, ...]) -> None:
 
     Example: streamrnn check -c config/streamrnn.yaml
     """
-    from streamrnn.engine.layout import series_layout
+    from streamrnn.engine.forecaster import layout_of
     from streamrnn.service import assembly
     from streamrnn.service.config import effective_yaml
     from streamrnn.service.reach import reach
@@ -195,7 +195,7 @@ def check(path: Path, sets: tuple[str, ...]) -> None:
     config = _load(path, sets)
     out = _out()
     out.print(effective_yaml(config), end="", highlight=False, markup=False)
-    layout = series_layout(assembly.forecast_settings(config))
+    layout = layout_of(assembly.forecast_settings(config))
     table = Table(title="Memory of a series", title_justify="left")
     table.add_column("part")
     table.add_column("bytes", justify="right")

@@ -7,7 +7,8 @@ import numpy as np
 
 from streamrnn.core.backend import to_host
 from streamrnn.core.season import Season
-from streamrnn.engine.layout import START_STRIDE, series_layout
+from streamrnn.engine.layout import START_STRIDE, Layout, expert_names, series_layout
+from streamrnn.engine.readouts import Readouts
 from streamrnn.engine.season_search import SeasonSearch
 from streamrnn.engine.series_step import Stepped, step_series
 from streamrnn.engine.settings import ForecastSettings
@@ -33,14 +34,20 @@ class Progress:
     evicted: dict[str, int] = field(default_factory=lambda: {"ttl": 0, "max_streams": 0})
 
 
+def layout_of(settings: ForecastSettings) -> Layout:
+    """What is kept of each series under these settings."""
+    readouts = Readouts(settings)
+    return series_layout(settings, expert_names(readouts.names), readouts.fields())
+
+
 class Forecaster:
     """All streams of one task. The same steps in the same order give the same forecasts, however they are cut."""
 
     def __init__(self, settings: ForecastSettings, xp: ModuleType = np) -> None:
         self.settings, self.xp = settings, xp
-        self.layout = series_layout(settings)
-        self.table = StreamTable(self.layout, xp)
         self.model = SharedModel(settings, xp)
+        self.layout = layout_of(settings)
+        self.table = StreamTable(self.layout, xp)
         self.search = SeasonSearch()
         self.step_number = 0  # steps taken by the task
         self.boundaries = self.last_boundary = 0

@@ -79,52 +79,13 @@ def panel_features(settings: ForecastSettings) -> int:
     return PANEL * settings.features if settings.features > 1 else 0
 
 
-def expert_names(settings: ForecastSettings) -> tuple[str, ...]:
+def expert_names(linear: tuple[str, ...]) -> tuple[str, ...]:
     """The mixture's experts; the first is persistence, the second persistence with the profile's change."""
-    if settings.readout == "exact":
-        return ("persistence", "profile", "linear", "panel", "recurrent")
-    panel = ("panel",) if settings.features > 1 else ()
-    return ("persistence", "profile", "small", "slow", "fast", *panel, "recurrent")
+    return ("persistence", "profile", *linear, "recurrent")
 
 
-def linear_fields(settings: ForecastSettings) -> tuple[Field, ...]:
-    """The slabs of the linear experts."""
-    P, longest = len(settings.horizons), settings.longest
-    F, panel = LINEAR_FEATURES, panel_features(settings)
-    if settings.readout == "exact":
-        n1, n2 = F + settings.hidden, F + settings.hidden + panel
-        return (
-            Field("features", "linear", (longest, n2)),
-            Field("curvature", "linear", (n1, n1)),
-            Field("gains", "linear", (longest, n1)),
-            Field("weights", "linear", (P, n1)),
-            Field("panel_curvature", "panel", (n2, n2)),
-            Field("panel_gains", "panel", (longest, n2)),
-            Field("panel_weights", "panel", (P, n2)),
-        )
-    fields: tuple[Field, ...] = (
-        Field("features", "linear", (longest, F + panel)),  # φ̃
-        Field("directions", "linear", (longest, F)),  # P φ̃
-        Field("feature_square", "linear", (F + panel,)),
-        Field("strength", "linear", ()),
-        Field("slow_weights", "linear", (P, F)),
-        Field("fast_weights", "linear", (P, F)),
-        Field("small_features", "small", (longest, SMALL)),
-        Field("curvature", "small", (SMALL, SMALL)),
-        Field("gains", "small", (longest, SMALL)),
-        Field("weights", "small", (P, SMALL)),
-    )
-    if panel:
-        fields += (
-            Field("panel_directions", "panel", (longest, F + panel)),
-            Field("panel_weights", "panel", (P, F + panel)),
-        )
-    return fields
-
-
-def series_layout(settings: ForecastSettings) -> Layout:
-    """The layout that these settings ask for."""
-    experts = expert_names(settings)
+def series_layout(settings: ForecastSettings, experts: tuple[str, ...], linear: tuple[Field, ...]) -> Layout:
+    """The layout that these settings ask for; linear: the slabs of the linear experts."""
     P, K, G = len(settings.horizons), len(experts), MEMORIES
     H, longest, slots = settings.hidden, settings.longest, sum(settings.horizons)
     window_slots = settings.window + longest
@@ -139,7 +100,7 @@ def series_layout(settings: ForecastSettings) -> Layout:
         Field("origin_scale", "labels", (longest,), f8),
         Field("scored", "labels", (P,), "int32"),
         Field("forecasts", "labels", (slots, K + G + 3)),  # experts, both mixtures, published, below, above
-        *linear_fields(settings),
+        *linear,
         Field("hidden", "recurrent", (H,)),
         Field("embedding", "recurrent", (EMBEDDING,)),
         Field("input_square", "recurrent", (INPUTS,)),

@@ -13,90 +13,87 @@ import numpy as np
 
 from streamrnn.core import readout, scaling, shared_curvature
 from streamrnn.core.backend import Array, array_module
-from streamrnn.engine.layout import LINEAR_FEATURES, SMALL, panel_features
+from streamrnn.engine.layout import LINEAR_FEATURES, SMALL, Field, panel_features
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.stream_table import StreamTable, ring
 
 F = LINEAR_FEATURES
-SLOW, FAST = 1.0, 4.0  # step sizes of the two readouts over the shared curvature
+SLOW, FAST = 1.0, 4.0  # step sizes over the shared curvature
 FEATURE_LIMIT = 10.0
 REFRESH = 1.02  # the inverse is computed anew when the weight behind the moments has grown by this factor
 
 Rows = dict[str, Array]
 
 
-class ExactReadouts:
-    """Two: over the features and the hidden state with forgetting, and with the panel's features without."""
+class ExactReadout:
+    """Recursive least squares over the first `width` of the features [φ, hidden state, panel]."""
 
-    stepped = ("curvature", "weights", "panel_curvature", "panel_weights")
-    pooled = ("weights", "panel_weights")
+    def __init__(self, name: str, width: int, forgetting: float) -> None:
+        self.name, self._width, self._forgetting = name, width, forgetting
+        self._curvature, self._weights, self._gains = f"{name}_curvature", f"{name}_weights", f"{name}_gains"
+        self.pooled = (self._weights,)
+        self.stepped = (self._curvature, self._weights)
 
-    def __init__(self, settings: ForecastSettings, xp: ModuleType) -> None:
-        self.xp = xp
-        self._plain = F + settings.hidden
+    def fields(self, horizons: int, longest: int) -> tuple[Field, ...]:
+        """Its slabs."""
+        return (
+            Field(self._curvature, self.name, (self._width, self._width)),
+            Field(self._weights, self.name, (horizons, self._width)),
+            Field(self._gains, self.name, (longest, self._width)),
+        )
 
-    def predict(
-        self, table: StreamTable, g: Rows, slot: Array, phi: Array, hidden: Array, panel: Array, origin: Array
-    ) -> tuple[list[Array], Array | None]:
-        """Forecasts (B, P) of each readout. phi (B, F), hidden (B, H), panel (B, ...), origin (B,) bool."""
-        features = self.xp.concatenate([phi, hidden, panel], axis=1)
-        plain = features[:, : self._plain]
-        ring(table, "features")[slot] = features
-        ring(table, "gains")[slot] = readout.update_curvature(g["curvature"], plain, origin, readout.FORGETTING)
-        ring(table, "panel_gains")[slot] = readout.update_curvature(g["panel_curvature"], features, origin, 1.0)
-        return [readout.predict(g["weights"], plain), readout.predict(g["panel_weights"], features)], None
+    def predict(self, table: StreamTable, g: Rows, slot: Array, features: Array, origin: Array) -> Array:
+        """Its forecasts (B, P) of these features (B, n); origin (B,) bool: this step will be learnt from."""
+        features = features[:, : self._width]
+        ring(table, self._gains)[slot] = readout.update_curvature(
+            g[self._curvature], features, origin, self._forgetting
+        )
+        return readout.predict(g[self._weights], features)
 
-    def learn(self, table: StreamTable, g: Rows, slots: Array, label: Array, valid: Array, counted: Array) -> None:
-        """Labels (B, P) of the origins in these slots (B, P)."""
-        del counted
-        features = ring(table, "features").take(slots, axis=0)
-        plain = features[:, :, : self._plain]
-        readout.learn(g["weights"], plain, ring(table, "gains").take(slots, axis=0), label, valid)
-        gains = ring(table, "panel_gains").take(slots, axis=0)
-        readout.learn(g["panel_weights"], features, gains, label, valid)
-
-    def fold(self, samples: Array, decay: float, steps: float) -> None:
-        """Nothing is shared."""
-
-    def state(self) -> dict[str, Array]:
-        """Nothing is shared."""
-        return {}
-
-    def load(self, arrays: dict[str, Array]) -> None:
-        """Nothing is shared."""
+    def learn(self, table: StreamTable, g: Rows, slots: Array, features: Array, label: Array, valid: Array) -> None:
+        """Labels (B, P) of the origins in these slots (B, P), which had these features (B, P, n)."""
+        gains = ring(table, self._gains).take(slots, axis=0)
+        readout.learn(g[self._weights], features[:, :, : self._width], gains, label, valid)
 
 
 class SharedReadouts:
-    """A small exact one, two step sizes over the shared curvature, and one more with the panel's features."""
+    """Readouts over the curvature that all series of the task share: `rates` by name, and one with the panel."""
 
-    def __init__(self, settings: ForecastSettings, xp: ModuleType) -> None:
-        self.xp, self._D = xp, settings.features
-        self._panel = panel_features(settings)
-        self.pooled = ("weights", "slow_weights", "fast_weights", *(["panel_weights"] if self._panel else []))
-        self.stepped = ("curvature", "feature_square", "strength", *self.pooled)
+    def __init__(self, settings: ForecastSettings, rates: dict[str, float], *, panel: bool, xp: ModuleType) -> None:
+        self.xp, self._D, self._rates = xp, settings.features, rates
+        self._panel = panel_features(settings) if panel else 0
+        self.names = (*rates, *(["panel"] if self._panel else []))
+        self.pooled = tuple(f"{name}_weights" for name in self.names)
+        self.stepped = ("feature_square", "strength", *self.pooled)
         self.moments = np.zeros((self._D, F + self._panel, F + self._panel))
         self.weight = 0.0  # feature vectors behind the moments, forgetting included
         self.refreshed = 0.0  # the weight at which the inverse was last computed
         self.refresh(1.0)
 
-    def predict(
-        self, table: StreamTable, g: Rows, slot: Array, phi: Array, hidden: Array, panel: Array, origin: Array
-    ) -> tuple[list[Array], Array | None]:
-        """Forecasts (B, P) of each readout, and φ̃ for the shared moments. phi (B, F), panel (B, ...)."""
-        del hidden
-        small = phi[:, :SMALL]
-        ring(table, "small_features")[slot] = small
-        ring(table, "gains")[slot] = readout.update_curvature(g["curvature"], small, origin, readout.FORGETTING)
-        scaled = scaling.normalise(
-            self.xp.concatenate([phi, panel], axis=1), g["feature_square"], g["steps"], FEATURE_LIMIT
+    def fields(self, horizons: int, longest: int) -> tuple[Field, ...]:
+        """Its slabs."""
+        n = F + self._panel
+        own = (
+            Field("scaled", "linear", (longest, n)),  # φ̃
+            Field("directions", "linear", (longest, F)),  # P φ̃
+            Field("feature_square", "linear", (n,)),
+            Field("strength", "linear", ()),
+            *(Field(f"{name}_weights", "linear", (horizons, F)) for name in self._rates),
         )
-        ring(table, "features")[slot] = scaled
+        if not self._panel:
+            return own
+        return *own, Field("panel_directions", "panel", (longest, n)), Field("panel_weights", "panel", (horizons, n))
+
+    def predict(
+        self, table: StreamTable, g: Rows, slot: Array, phi: Array, panel: Array
+    ) -> tuple[list[Array], Array]:
+        """Each readout's forecasts (B, P), and φ̃ (B, n) for the moments. phi (B, F), panel (B, 2 D)."""
+        features = self.xp.concatenate([phi, panel], axis=1) if self._panel else phi
+        scaled = scaling.normalise(features, g["feature_square"], g["steps"], FEATURE_LIMIT)
+        ring(table, "scaled")[slot] = scaled
         plain = scaled[:, :F]
         ring(table, "directions")[slot] = rows_product(plain, self.P)
-        made = [
-            readout.predict(g[name], x)
-            for name, x in (("weights", small), ("slow_weights", plain), ("fast_weights", plain))
-        ]
+        made = [readout.predict(g[f"{name}_weights"], plain) for name in self._rates]
         if self._panel:
             by_feature = scaled.reshape(-1, self._D, F + self._panel).transpose(1, 0, 2)
             directions = rows_product(by_feature, self.P_panel).transpose(1, 0, 2)
@@ -106,20 +103,15 @@ class SharedReadouts:
 
     def learn(self, table: StreamTable, g: Rows, slots: Array, label: Array, valid: Array, counted: Array) -> None:
         """Labels (B, P) of the origins in these slots (B, P); counted (B, P): labels had before."""
-        take = {
-            name: ring(table, name).take(slots, axis=0)
-            for name in ("small_features", "gains", "features", "directions")
-        }
-        readout.learn(g["weights"], take["small_features"], take["gains"], label, valid)
-        plain = take["features"][:, :, :F]
-        counted = counted + g["strength"][:, None]
-        for name, rate in (("slow_weights", SLOW), ("fast_weights", FAST)):
-            gains = shared_curvature.gains(take["directions"], plain, rate, counted)
-            readout.learn(g[name], plain, gains, label, valid)
+        scaled, directions = (ring(table, name).take(slots, axis=0) for name in ("scaled", "directions"))
+        plain = scaled[:, :, :F]
+        known = counted + g["strength"][:, None]
+        for name, rate in self._rates.items():
+            gains = shared_curvature.gains(directions, plain, rate, known)
+            readout.learn(g[f"{name}_weights"], plain, gains, label, valid)
         if self._panel:
-            directions = ring(table, "panel_directions").take(slots, axis=0)
-            gains = shared_curvature.gains(directions, take["features"], SLOW, counted)
-            readout.learn(g["panel_weights"], take["features"], gains, label, valid)
+            gains = shared_curvature.gains(ring(table, "panel_directions").take(slots, axis=0), scaled, SLOW, known)
+            readout.learn(g["panel_weights"], scaled, gains, label, valid)
 
     def fold(self, samples: Array, decay: float, steps: float) -> None:
         """At a boundary: feature vectors (S, D, n) of the steps since the last; decay of what was there before."""
@@ -149,6 +141,58 @@ class SharedReadouts:
         self.weight, self.refreshed = arrays["moments.weight"].tolist()
         if self._panel:
             self.P_panel = self.xp.asarray(arrays["moments.panel_inverse"])
+
+
+class Readouts:
+    """The linear experts that `model.readout` asks for, in the order of the mixture."""
+
+    def __init__(self, settings: ForecastSettings, xp: ModuleType = np) -> None:
+        self.xp, self._settings = xp, settings
+        width = F + settings.hidden + panel_features(settings)
+        if settings.readout == "exact":
+            self._exact = [
+                ExactReadout("linear", F + settings.hidden, readout.FORGETTING),
+                ExactReadout("panel", width, 1.0),
+            ]
+            self.shared = SharedReadouts(settings, {"slow": SLOW}, panel=False, xp=xp)
+            self._kept = width
+        else:
+            self._exact = [ExactReadout("small", SMALL, readout.FORGETTING)]
+            self.shared = SharedReadouts(settings, {"slow": SLOW, "fast": FAST}, panel=True, xp=xp)
+            self._kept = SMALL
+        self.names = (*(each.name for each in self._exact), *self.shared.names)
+        parts: tuple[ExactReadout | SharedReadouts, ...] = (*self._exact, self.shared)
+        self.stepped = tuple(name for part in parts for name in part.stepped)
+        self.pooled = tuple(name for part in parts for name in part.pooled)
+
+    def fields(self) -> tuple[Field, ...]:
+        """All slabs of the linear experts."""
+        P, longest = len(self._settings.horizons), self._settings.longest
+        parts: tuple[ExactReadout | SharedReadouts, ...] = (*self._exact, self.shared)
+        kept = Field("features", self._exact[0].name, (longest, self._kept))
+        return kept, *(field for part in parts for field in part.fields(P, longest))
+
+    def predict(
+        self, table: StreamTable, g: Rows, slot: Array, phi: Array, hidden: Array, panel: Array, origin: Array
+    ) -> tuple[list[Array], Array]:
+        """Each expert's forecasts (B, P), and φ̃ (B, n) for the shared moments.
+
+        slot (B,) in the rings by origin; phi (B, F), hidden (B, H), panel (B, 2 D or 0), origin (B,) bool.
+        """
+        features = phi[:, : self._kept]
+        if self._kept > F:
+            features = self.xp.concatenate([phi, hidden, panel], axis=1)
+        ring(table, "features")[slot] = features
+        made = [each.predict(table, g, slot, features, origin) for each in self._exact]
+        shared, scaled = self.shared.predict(table, g, slot, phi, panel)
+        return made + shared, scaled
+
+    def learn(self, table: StreamTable, g: Rows, slots: Array, label: Array, valid: Array, counted: Array) -> None:
+        """Labels (B, P) of the origins in these slots (B, P); counted (B, P): labels had before."""
+        features = ring(table, "features").take(slots, axis=0)
+        for each in self._exact:
+            each.learn(table, g, slots, features, label, valid)
+        self.shared.learn(table, g, slots, label, valid, counted)
 
 
 def rows_product(rows: Array, matrix: Array) -> Array:

@@ -16,7 +16,7 @@ from streamrnn.core.optimisers import AdamState, adam_init, adam_update, clip_by
 from streamrnn.core.shared_curvature import FORGETTING
 from streamrnn.core.truncated_bptt import window_gradients
 from streamrnn.engine.layout import EMBEDDING, INPUTS, MEMORIES, START_STRIDE, expert_names
-from streamrnn.engine.readouts import ExactReadouts, SharedReadouts
+from streamrnn.engine.readouts import Readouts
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.stream_table import StreamTable
 
@@ -64,7 +64,8 @@ class SharedModel:
         self.adam: AdamState = adam_init(self.parameters)
         self.windows = Windows()
         self.samples: list[tuple[np.ndarray, Array]] = []  # numbers (n,), features (n, D, F)
-        self.experts = expert_names(settings)
+        self.readouts = Readouts(settings, xp)
+        self.experts = expert_names(self.readouts.names)
         shape = (P, MEMORIES, len(self.experts))
         self.pooled_total, self.pooled_square = np.zeros(shape), np.zeros(shape)
         self.partial_total, self.partial_square = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
@@ -72,7 +73,6 @@ class SharedModel:
         self.network_base = xp.asarray(
             far, "float32"
         )  # (P,) beyond one step the network corrects the profile's change
-        self.readouts = (ExactReadouts if settings.readout == "exact" else SharedReadouts)(settings, xp)
         self.loss_weight = xp.asarray(np.where(far, min(1.0, 3.0 / P), 1.0), "float32")  # (P,)
         self.weigh_experts()
 
@@ -136,7 +136,7 @@ class SharedModel:
             numbers = np.concatenate([n for n, _ in self.samples])
             samples = to_host(self.xp.concatenate([x for _, x in self.samples]))[np.argsort(numbers, kind="stable")]
             self.samples = []
-            self.readouts.fold(samples, FORGETTING**steps_a_stream, steps)
+            self.readouts.shared.fold(samples, FORGETTING**steps_a_stream, steps)
         decay = np.array(mixture.MEMORIES)[:, None] ** steps_a_stream  # (G, 1)
         self.pooled_total = self.pooled_total * decay + self.partial_total / FIXED_POINT
         self.pooled_square = self.pooled_square * decay + self.partial_square / FIXED_POINT
@@ -196,7 +196,7 @@ class SharedModel:
         if self.samples:
             made["samples.numbers"] = np.concatenate([numbers for numbers, _ in self.samples])
             made["samples.features"] = self.xp.concatenate([features for _, features in self.samples])
-        return made | self.readouts.state()
+        return made | self.readouts.shared.state()
 
     def load(self, arrays: dict[str, Array]) -> None:
         """Go on from what `state` gave."""
@@ -214,7 +214,7 @@ class SharedModel:
                 getattr(self.windows, name).append(device(arrays[f"windows.{name}"]))
         if "samples.numbers" in arrays:
             self.samples = [(arrays["samples.numbers"], device(arrays["samples.features"]))]
-        self.readouts.load(arrays)
+        self.readouts.shared.load(arrays)
         self.weigh_experts()
 
     def weigh_experts(self) -> None:

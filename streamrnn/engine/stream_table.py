@@ -147,7 +147,7 @@ class StreamTable:
         if name in self.pooled:
             pooled = self.pooled[name]
             return self.xp.concatenate([pooled] * streams) if streams > 1 else pooled
-        if name in ("curvature", "panel_curvature"):
+        if name.endswith("_curvature"):
             curvature: Array = readout.PRIOR * self.xp.eye(self.slabs[name].shape[1], dtype="float32")
             return curvature
         if name == "quantiles":

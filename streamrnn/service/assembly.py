@@ -7,7 +7,7 @@ from typing import Final
 
 from streamrnn import __version__
 from streamrnn.engine.decoder import InputFormat
-from streamrnn.engine.layout import linear_fields
+from streamrnn.engine.readouts import Readouts
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.service.metrics import Metrics
 from streamrnn.service.settings import Config
@@ -41,7 +41,7 @@ def forecast_settings(config: Config) -> ForecastSettings:
         return replace(settings, readout=config.model.readout)
     exact = replace(settings, readout="exact")
     series = config.state.max_streams * config.input.features
-    size = series * sum(f.row_bytes for f in linear_fields(exact))
+    size = series * sum(field.row_bytes for field in Readouts(exact).fields())
     return exact if size <= config.state.exact_budget else replace(settings, readout="shared")
 
 
