@@ -34,11 +34,13 @@ def test_the_forecaster_does_what_the_recipe_says_a_series_at_a_time(cell: str) 
     T, N = 400, 3
     random = np.random.default_rng(3)
     x = 0.3 * random.standard_t(4, (T, N)) + 5 * np.sin(np.arange(T)[:, None] / [2.0, 3.0, 5.0])
+    x[150] += 60.0  # a spike that the features clip
     x[300:] += 8.0  # a level shift
     x[random.random((T, N)) < 0.1] = np.nan
     x *= [1.0, 1e-4, 1e5]
     batch = together(x)
-    batch.times[:] += random.integers(0, 300, len(batch.times))
+    batch.times[:] = np.cumsum(random.integers(0, 600, len(batch.times)))
+    batch.times[-N * 50 :] += np.arange(N * 50) * 1000  # ever later
     s = ForecastSettings(horizons=(1, 3), learning=False, cell=cell, hidden=8)
     forecaster = with_opinions(Forecaster(s))
     slow = [SlowSeries(forecaster) for _ in range(N)]
@@ -120,6 +122,17 @@ def test_nobody_learns_from_others_where_learning_is_off() -> None:
         np.testing.assert_array_equal(value, before[name])
     assert not forecaster.table.slabs["embedding"].any()
     assert not forecaster.model.pooled_total.any()
+    assert not forecaster.model.partial_total.any()
+
+
+def test_a_window_that_waits_is_not_learnt_once_learning_is_switched_off() -> None:
+    forecaster = Forecaster(ForecastSettings(hidden=4, window=4))
+    rows = wandering(15, 500, 3, forgotten=0.0)
+    at = next(i for i, row in enumerate(rows) if fed(forecaster, [row], i).size and forecaster.model.windows.numbers)
+    updates = forecaster.model.updates
+    forecaster.change_settings(ForecastSettings(hidden=4, window=4, learning=False))
+    fed(forecaster, rows[at + 1 :], at + 1)
+    assert forecaster.model.updates == updates
 
 
 def test_a_sentinel_is_a_missing_value() -> None:

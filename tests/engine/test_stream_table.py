@@ -127,8 +127,8 @@ def test_growth_keeps_every_stream_s_state() -> None:
 
 
 def test_unknown_keys_never_take_more_room_than_max_streams_and_the_slack() -> None:
-    limit = 50 + INSERTION_SLACK
-    forecaster = Forecaster(ForecastSettings(hidden=2, window=4, max_streams=50))
+    limit = 600 + INSERTION_SLACK
+    forecaster = Forecaster(ForecastSettings(hidden=2, max_streams=600))
     first = 0
     for size in (1, 20_000, 10, 4096, 1, 3000, 3000):
         fed(forecaster, [(b"key-%d" % (first + i), 1.0) for i in range(size)], first=first)
@@ -138,6 +138,7 @@ def test_unknown_keys_never_take_more_room_than_max_streams_and_the_slack() -> N
         assert len(table.index.keys) <= limit
         assert table.capacity <= limit
         assert all(len(slab) <= limit for slab in table.slabs.values())
+    assert len(forecaster.table.index.keys) > 4096  # the slots ever in use: the slack was put to use
 
 
 def test_streams_that_come_and_are_forgotten_at_once_use_the_same_slots_again() -> None:
