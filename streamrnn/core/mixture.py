@@ -6,7 +6,7 @@ For the mixture's forecast ŷ, an expert's ŷ_k and the label y, the instantaneo
 
 and with R = γ R + r, V = γ V + r² (second-order bounds: Gaillard, Stoltz and van Erven 2014)
 
-    u_k = R_k / sqrt(V_k) + pooled_k + prior_k,     weight_k ∝ max(u_k, 0)
+    u_k = R_k / sqrt(V_k + 10⁻⁶) + pooled_k + prior_k,     weight_k ∝ max(u_k, 0)
 
 Two such mixtures (γ = .9995 and 1) are averaged, and a last pass of the same kind mixes that average with
 persistence. Forecasts here are deviations from the last value in units of S: persistence is 0.
@@ -26,6 +26,7 @@ PRIOR_PERSISTENCE, PRIOR_OTHER = 2.0, -1.0
 LAST_PRIOR = (1.0, 0.5)  # the average, persistence
 POOL_CLIP = 4.0  # what other series say of an expert weighs at most as much as a regret of this many deviations
 TINY = 1e-12
+FLOOR = 1e-6  # under a root of V: weights are known to 1e-7, and so small a regret must not look like a certain one
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ class Regrets:
 def pooled_advantage(total: Array, square: Array) -> Array:
     """What all series of the task together say of each expert: R / sqrt(V), bounded; (P, G, K) -> (P, G, K)."""
     xp = array_module(total)
-    return xp.clip(total / xp.sqrt(square + TINY), -POOL_CLIP, POOL_CLIP)
+    return xp.clip(total / xp.sqrt(square + FLOOR), -POOL_CLIP, POOL_CLIP)
 
 
 def mix(experts: Array, regrets: Regrets, prior: Array) -> tuple[Array, Array]:
@@ -51,13 +52,13 @@ def mix(experts: Array, regrets: Regrets, prior: Array) -> tuple[Array, Array]:
     experts (B, P, K) deviations; prior (P, G, K): the pooled advantage plus the constant prior.
     """
     xp = array_module(experts)
-    u = regrets.total / xp.sqrt(regrets.square + TINY)
+    u = regrets.total / xp.sqrt(regrets.square + FLOOR)
     u += prior
     xp.maximum(u, 0.0, out=u)
     mass = u.sum(-1)  # (B, P, G)
     mixed = (u * experts[:, :, None, :]).sum(-1) / xp.maximum(mass, TINY)  # all weights 0: persistence
     average = mixed.mean(-1)
-    last = regrets.last_total / xp.sqrt(regrets.last_square + TINY)
+    last = regrets.last_total / xp.sqrt(regrets.last_square + FLOOR)
     last += xp.asarray(LAST_PRIOR, last.dtype)
     xp.maximum(last, 0.0, out=last)
     published = average * last[:, :, 0] / xp.maximum(last.sum(-1), TINY)

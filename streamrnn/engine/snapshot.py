@@ -104,7 +104,7 @@ class SnapshotWriter:
         pages: dict[str, bytes],
         valid: set[str],
     ) -> None:
-        """Add the pages of an array (`width` bytes a slot) that are new or hold a touched slot, of the `used` ones."""
+        """Add the pages of an array (`width` bytes a slot, `used` slots) that are new or hold a touched slot."""
         end = used * width
         keys = [f"{name}/{page}" for page in range(-(-end // PAGE_BYTES))]
         valid.update(keys)

@@ -70,7 +70,8 @@ class Processor:
         outputs = EncodedBatch([], [], [])
         if publish:
             letters = [_letter(raw, i, error.stage, type(error).__name__, str(error)) for i, error in decoded.errors]
-            outputs = EncodedBatch(batch.keys, self.encoder.encode(batch, forecasts), batch.timestamps.tolist())
+            values = self.encoder.encode(batch, forecasts) if len(batch) else []
+            outputs = EncodedBatch(batch.keys, values, batch.timestamps.tolist())
             if max(map(len, filter(None, outputs.values)), default=0) + 256 > max_output_bytes:
                 letters += self._too_large(raw, batch.offsets, outputs, max_output_bytes)
                 letters.sort(key=lambda letter: letter.offset)

@@ -22,7 +22,7 @@ from streamrnn.errors import FatalError, RefusedError, SnapshotError, StreamRNNE
 from streamrnn.service.compute import ComputeThread
 from streamrnn.service.metrics import Metrics
 from streamrnn.service.processor import Processor, Slice
-from streamrnn.service.slices import FULL_RECORDS, SliceQueue
+from streamrnn.service.slices import FULL_BYTES, FULL_RECORDS, SliceQueue
 from streamrnn.service.states import State, TaskState
 from streamrnn.service.takeover import plan
 from streamrnn.transport.contract import DeadLetter, EncodedBatch, Partition, PartitionId, RawBatch, Transport
@@ -60,6 +60,16 @@ class _Pending:
     dead_letters: list[DeadLetter] = field(default_factory=list)
     next_offset: int | None = None
     records: int = 0
+    bytes: int = 0
+
+    def add(self, made: Slice, records: int) -> None:
+        """What came of one more slice."""
+        self.outputs.append(made.outputs)
+        self.dead_letters += made.dead_letters
+        self.next_offset = made.next_offset
+        self.records += records
+        self.bytes += sum(map(len, filter(None, made.outputs.values)))
+        self.bytes += sum(len(letter.value or b"") for letter in made.dead_letters)
 
 
 class Task:
@@ -115,7 +125,7 @@ class Task:
     @property
     def idle(self) -> bool:
         """All that was fetched has been computed and committed."""
-        return self.state is State.RUNNING and not self._queue and self.committed == self.position
+        return self.state is State.RUNNING and self.committed == self._queue.next_offset
 
     def feed(self, batch: RawBatch) -> None:
         """Take in what was fetched."""
@@ -308,11 +318,7 @@ class Task:
         raw = self._queue.take()
         made = await self._compute.run(self._processor.process, raw, handle.max_output_bytes)
         self.position = made.next_offset
-        pending = self._pending
-        pending.outputs.append(made.outputs)
-        pending.dead_letters += made.dead_letters
-        pending.next_offset = made.next_offset
-        pending.records += len(raw)
+        self._pending.add(made, len(raw))
         self._flow()
         self._account(raw, made)
         self._collect()
@@ -458,7 +464,8 @@ class Task:
 
     def _may_run_ahead(self) -> bool:
         """While a commit is under way computing goes on, but only so far."""
-        return self._commit is None or self._pending.records < FULL_RECORDS
+        pending = self._pending
+        return self._commit is None or (pending.records < FULL_RECORDS and pending.bytes < FULL_BYTES)
 
     def _listen(self, offset: int) -> None:
         """What is fetched from now on begins at this offset."""

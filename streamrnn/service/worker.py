@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 FETCH_WAIT = 0.5
 RETRY_EVERY = 1.0  # seconds between attempts to reach a broker that is away
 TELL_EVERY = 30.0  # seconds between the lines that say so
+CLOSING_SHARE = 0.8  # of shutdown_timeout is for what is under way, the rest for hanging up
 HOLD_TIMEOUT = (
     20.0  # a rebalance waits no longer for a task to finish; it is then dropped, and fenced by its successor
 )
@@ -139,11 +140,7 @@ class Worker:
                 raise self._fatal
             return 0
         finally:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._shutdown_timeout):
-                    await self._leave()
-            for life in (*self._lives.values(), *self._leaving):
-                life.cancel()
+            await self._leave()
             if self._server:
                 await self._server.stop()
             self._compute.close()
@@ -210,11 +207,16 @@ class Worker:
         await self._transport.stop()
 
     async def _leave(self) -> None:
-        """Close every task, then leave the group."""
+        """Close every task, drop those that do not come to an end in time, then leave the group."""
         for task in self.tasks.values():
             task.close()
-        lives = [*self._lives.values(), *self._leaving]
+        lives = {*self._lives.values(), *self._leaving}
         if lives:
-            await asyncio.wait(lives)
+            _, late = await asyncio.wait(lives, timeout=CLOSING_SHARE * self._shutdown_timeout)
+            for life in late:
+                life.cancel()
+            if late:
+                log.warning("%s did not come to an end in time", ", ".join(sorted(life.get_name() for life in late)))
+                await asyncio.wait(late)  # a dropped task hangs up within a bounded time
         if self._transport is not None:
             await self._transport.stop()

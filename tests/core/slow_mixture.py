@@ -18,9 +18,9 @@ class SlowMixture:
         """What each memory's mixture forecasts, and what is published."""
         mixed = []
         for R, V, prior in zip(self.R, self.V, self.prior, strict=True):
-            u = [r / math.sqrt(v + 1e-12) + p for r, v, p in zip(R, V, prior, strict=True)]
+            u = [r / math.sqrt(v + 1e-6) + p for r, v, p in zip(R, V, prior, strict=True)]
             mixed.append(weighted(u, experts))
-        last = [self.last_R[i] / math.sqrt(self.last_V[i] + 1e-12) + (1.0, 0.5)[i] for i in range(2)]
+        last = [self.last_R[i] / math.sqrt(self.last_V[i] + 1e-6) + (1.0, 0.5)[i] for i in range(2)]
         return mixed, weighted(last, [sum(mixed) / len(mixed), 0.0])
 
     def learn(self, experts: list[float], mixed: list[float], published: float, y: float) -> None:

@@ -119,7 +119,19 @@ def test_where_the_last_pass_trusts_nobody_persistence_is_forecast() -> None:
 
 def test_what_other_series_say_of_an_expert_is_bounded() -> None:
     total, square = np.array([1e9, -1e9, 0.0, 3.0]), np.array([1.0, 1.0, 0.0, 4.0])
-    np.testing.assert_allclose(mixture.pooled_advantage(total, square), [4.0, -4.0, 0.0, 1.5])
+    np.testing.assert_allclose(mixture.pooled_advantage(total, square), [4.0, -4.0, 0.0, 1.5], rtol=1e-6)
+
+
+def test_a_regret_within_rounding_of_zero_gives_no_expert_weight() -> None:
+    u_of_one = np.array([mixture.PRIOR_PERSISTENCE, 0.0, 0.0, 0.0], "float32")
+    experts = np.array([[[0.0, 1.0, 1.0, 1.0]]], "float32")
+    made = []
+    for noise in (0.0, 1e-7):  # what float32 makes of weights that should be 0
+        regrets = fresh(1, 1)
+        regrets.total += np.float32(noise)
+        regrets.square += np.float32(noise**2)
+        made.append(mixture.mix(experts, regrets, np.broadcast_to(u_of_one, (1, G, K)))[1][0, 0])
+    assert made[1] == pytest.approx(made[0], abs=1e-3)
 
 
 def synthetic(kind: str, random: np.random.Generator, T: int) -> Array:

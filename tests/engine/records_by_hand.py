@@ -11,15 +11,16 @@ from streamrnn.records import RecordBatch
 Row = tuple[bytes, float | None]  # the stream, and its value; None: forget the stream
 
 
-def by_hand(rows: Sequence[Row], first: int = 0, interval: int = 1000) -> RecordBatch:
-    """These rows as records, offsets from `first` on and a second apart."""
+def by_hand(rows: Sequence[Row], first: int = 0) -> RecordBatch:
+    """These rows as records, the first of them with this offset; a step a second, from second `first` on."""
     stepped = np.array([value is not None for _, value in rows], bool)
-    stamps = (first + np.arange(len(rows))) * interval
+    first_step = np.concatenate([[0], np.cumsum(stepped)])
+    stamps = (first + first_step[:-1]) * 1000
     return RecordBatch(
         keys=[key for key, _ in rows],
         offsets=first + np.arange(len(rows)),
         timestamps=stamps,
-        first_step=np.concatenate([[0], np.cumsum(stepped)]),
+        first_step=first_step,
         forget=~stepped,
         nested=np.zeros(len(rows), bool),
         values=np.array([value for _, value in rows if value is not None], float).reshape(-1, 1),
@@ -28,12 +29,29 @@ def by_hand(rows: Sequence[Row], first: int = 0, interval: int = 1000) -> Record
     ).check()
 
 
+def cut_out(batch: RecordBatch, start: int, stop: int) -> RecordBatch:
+    """Records start .. stop - 1 of a batch."""
+    steps = slice(int(batch.first_step[start]), int(batch.first_step[stop]))
+    return RecordBatch(
+        keys=batch.keys[start:stop],
+        offsets=batch.offsets[start:stop],
+        timestamps=batch.timestamps[start:stop],
+        first_step=batch.first_step[start : stop + 1] - batch.first_step[start],
+        forget=batch.forget[start:stop],
+        nested=batch.nested[start:stop],
+        values=batch.values[steps],
+        times=batch.times[steps],
+        left=batch.left[steps],
+    ).check()
+
+
 def fed(forecaster: Forecaster, rows: Sequence[Row], first: int = 0, cuts: Iterable[int] = ()) -> np.ndarray:
     """Mean forecasts (R, P) of rows fed in pieces that begin at these cuts; NaN for a tombstone."""
+    batch = by_hand(rows, first)
     edges = sorted({0, len(rows), *(cut for cut in cuts if cut < len(rows))})
     made = [np.zeros((0, len(forecaster.settings.horizons)))]
     for start, stop in itertools.pairwise(edges):
-        made.append(forecaster.forecast(by_hand(rows[start:stop], first + start)).mean[:, :, 0])
+        made.append(forecaster.forecast(cut_out(batch, start, stop)).mean[:, :, 0])
     return np.concatenate(made)
 
 
