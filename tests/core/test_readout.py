@@ -31,7 +31,7 @@ def walked(features: Array, targets: Array, horizons: tuple[int, ...], learns: A
         by_row = features.transpose(1, 0, 2)[at], gains.transpose(1, 0, 2)[at]
         labels = np.stack([targets[origin, :, i] for i, origin in enumerate(origins.tolist())], axis=1)
         readout.learn(weights, *by_row, labels, arrived)
-        gains[t] = readout.update_curvature(curvature, features[t], learns[t])
+        gains[t] = readout.update_curvature(curvature, features[t], learns[t], readout.FORGETTING)
     return curvature, weights
 
 
@@ -83,7 +83,7 @@ def test_a_feature_that_nothing_excites_keeps_its_uncertainty_bounded() -> None:
     for _ in range(20_000):  # without the guard, P_ii of feature 0 would be .1 / .9998²⁰⁰⁰⁰ = 5.5
         features = random.standard_normal((2, F)).astype("float32")
         features[:, 0] = 0.0
-        readout.update_curvature(curvature, features, np.ones(2, bool))
+        readout.update_curvature(curvature, features, np.ones(2, bool), readout.FORGETTING)
     diagonal = np.einsum("bii->bi", curvature)
     assert (diagonal <= 1.05 * readout.PRIOR).all()
     assert (diagonal[:, 0] >= 0.95 * readout.PRIOR).all()
@@ -107,9 +107,9 @@ def test_a_row_that_does_not_learn_stays_as_it_was_beside_one_that_does() -> Non
     features, _ = excited(11, 300, 2, 1)
     curvature, _ = fresh(2, 1)
     for t in range(150):
-        readout.update_curvature(curvature, features[t], np.ones(2, bool))
+        readout.update_curvature(curvature, features[t], np.ones(2, bool), readout.FORGETTING)
     before = curvature.copy()
-    gains = readout.update_curvature(curvature, features[150], np.array([True, False]))
+    gains = readout.update_curvature(curvature, features[150], np.array([True, False]), readout.FORGETTING)
     np.testing.assert_array_equal(curvature[1], before[1])
     assert not gains[1].any()
     assert gains[0].any()

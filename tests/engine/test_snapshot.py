@@ -55,7 +55,7 @@ def some_state() -> Forecaster:
 
 def test_a_damaged_page_is_refused_by_its_name() -> None:
     store = stored(some_state())
-    for key in ("slot/weights/0", "keys/0", "shared/weights.U/0"):
+    for key in ("slot/small_weights/0", "keys/0", "shared/weights.U/0"):
         damaged = bytearray(store.pages[key])
         damaged[len(damaged) // 2] ^= 1
         with pytest.raises(SnapshotError, match=f"page {key} has checksum"):
@@ -114,11 +114,11 @@ def test_only_pages_with_a_touched_stream_are_captured_again() -> None:
     writer = SnapshotWriter(forecaster)
     fed(forecaster, many(3000))
     first = writer.capture(1)
-    curvature = {key for key in first.pages if key.startswith("slot/curvature/")}
+    curvature = {key for key in first.pages if key.startswith("slot/small_curvature/")}
     assert len(curvature) == 4  # 1 KiB a stream
     fed(forecaster, [(b"stream-2900", 1.0)], first=3000)
     second = writer.capture(2)
-    assert {key for key in second.pages if key.startswith("slot/curvature/")} == {"slot/curvature/3"}
+    assert {key for key in second.pages if key.startswith("slot/small_curvature/")} == {"slot/small_curvature/3"}
     assert {key for key in second.pages if key.startswith("keys/")} == {"keys/1"}
     assert second.nbytes < first.nbytes / 2
 
@@ -151,7 +151,7 @@ def test_no_page_is_larger_than_a_message_may_be() -> None:
     fed(forecaster, [(b"%0256d" % i, 1.0) for i in range(2500)])
     pages = SnapshotWriter(forecaster).capture(1).pages
     assert max(map(len, pages.values())) <= LARGEST_PAGE
-    assert {"shared/weights.U/1", "keys/1", "slot/weights/0"} <= pages.keys()
+    assert {"shared/weights.U/1", "keys/1", "slot/small_weights/0"} <= pages.keys()
 
 
 def test_keys_of_every_length_survive() -> None:

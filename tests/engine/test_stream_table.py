@@ -4,15 +4,14 @@ import numpy as np
 import pytest
 
 from streamrnn.core.readout import PRIOR
-from streamrnn.engine.forecaster import Forecaster
-from streamrnn.engine.layout import series_layout
+from streamrnn.engine.forecaster import Forecaster, layout_of
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.stream_table import INSERTION_SLACK, StreamTable
 from tests.engine.records_by_hand import Row, by_hand, fed, wandering
 
 
 def table_of(**changed: int) -> StreamTable:
-    return StreamTable(series_layout(ForecastSettings(hidden=4, **changed)))  # type: ignore[arg-type]
+    return StreamTable(layout_of(ForecastSettings(hidden=4, **changed)))  # type: ignore[arg-type]
 
 
 def known(table: StreamTable) -> set[bytes]:
@@ -102,7 +101,7 @@ def test_a_newborn_s_rows_hold_nothing_of_who_had_them_before() -> None:
     assert heir == old
     for name, values in table.gather(tuple(table.slabs), table.rows(heir)).items():
         np.testing.assert_array_equal(values, fresh[name])
-    np.testing.assert_array_equal(fresh["curvature"][0], PRIOR * np.eye(16, dtype="float32"))
+    np.testing.assert_array_equal(fresh["small_curvature"][0], PRIOR * np.eye(16, dtype="float32"))
 
 
 def test_growth_keeps_every_stream_s_state() -> None:
