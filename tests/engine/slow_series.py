@@ -10,14 +10,25 @@ import numpy as np
 
 from streamrnn.core.cells import CELLS
 from streamrnn.engine.forecaster import Forecaster
+from tests.core.slow_anomaly import SlowJudge
 from tests.core.slow_mixture import SlowMixture
+from tests.engine.slow_readouts import SlowExact, SlowShared, Vector, clipped
+from tests.engine.slow_season import SlowProfiles, SlowView
 
 COVERAGE = 0.9
 NORMAL_QUANTILE = 1.6448536269514722 * math.sqrt(math.pi / 2)  # of |error|, where errors are normal
 
 
-def clipped(x: float, limit: float) -> float:
-    return max(-limit, min(limit, x))
+@dataclass
+class Made:
+    """What was forecast for one horizon."""
+
+    experts: Vector
+    mixed: Vector
+    published: float
+    below: float
+    above: float
+    change: float  # of the profile
 
 
 @dataclass
@@ -26,86 +37,119 @@ class Origin:
 
     value: float
     scale: float
-    features: list[float]
-    gain: list[float]
-    made: dict[int, tuple[list[float], list[float], float]]  # by horizon: experts, both mixtures, published
+    features: Vector
+    gains: list[Vector]  # of the exact readouts
+    scaled: Vector
+    made: dict[int, Made]  # by horizon
+
+
+@dataclass
+class SlowForecast:
+    """What is published of one step: a number a horizon, and how improbable the step was."""
+
+    lower: Vector
+    mean: Vector
+    upper: Vector
+    surprise: float
+    anomaly: float
 
 
 class Horizon:
-    """What one horizon learns from its labels."""
+    """What one horizon learns from its labels, the weights of the readouts apart."""
 
-    def __init__(self) -> None:
-        self.mixture = SlowMixture([[2.0, -1.0, -1.0]] * 2)
-        self.weights = [0.0] * 16
+    def __init__(self, experts: int, h: int) -> None:
+        self.mixture = SlowMixture([[2.0] + [-1.0] * (experts - 1)] * 2)
+        self.beyond_one_step = h > 1
         self.target_square = 0.0
         self.lower = self.upper = NORMAL_QUANTILE
         self.size = 0.0
         self.scored = 0
 
-    def learn(self, origin: Origin, h: int, label: float) -> None:
-        experts, mixed, published = origin.made[h]
-        self.mixture.learn(experts, mixed, published, label)
-        error = label - published
+    def learn(self, made: Made, label: float) -> None:
+        self.mixture.learn(made.experts, made.mixed, made.published, label)
+        error = label - made.published
         if self.scored > 0:
-            # the quantiles are judged by the interval of now
-            rate = max(0.05, 2 / (self.scored + 10))
-            reach_below, reach_above = self.lower * self.size, self.upper * self.size
-            self.lower = max(0.0, self.lower + rate * ((-error > reach_below) - (1 - COVERAGE) / 2))
-            self.upper = max(0.0, self.upper + rate * ((error > reach_above) - (1 - COVERAGE) / 2))
-        self.size += max(1 / 300, 1 / (self.scored + 1)) * (abs(error) - self.size)
-        wrong = label - sum(w * x for w, x in zip(self.weights, origin.features, strict=True))
-        self.weights = [w + k * wrong for w, k in zip(self.weights, origin.gain, strict=True)]
-        self.target_square += max(1 / 2000, 1 / (self.scored + 1)) * (label**2 - self.target_square)
+            # the quantiles are judged by the interval that was published
+            rate = max(0.02, 2 / (self.scored + 10))
+            self.lower = max(0.0, self.lower + rate * ((-error > made.below) - (1 - COVERAGE) / 2))
+            self.upper = max(0.0, self.upper + rate * ((error > made.above) - (1 - COVERAGE) / 2))
+        self.size += max(1 / 100, 1 / (self.scored + 1)) * (abs(error) - self.size)
+        target = label - made.change if self.beyond_one_step else label
+        self.target_square += max(1 / 2000, 1 / (self.scored + 1)) * (target**2 - self.target_square)
         self.scored += 1
 
 
 class SlowSeries:
-    """One series of one feature, beside the forecaster whose weights it shares."""
+    """One series of one feature, beside the forecaster whose weights, curvature and season it shares."""
 
     def __init__(self, forecaster: Forecaster) -> None:
-        self.model = forecaster.model
-        self.horizons = {h: Horizon() for h in forecaster.settings.horizons}
-        self.hidden = np.zeros((1, forecaster.settings.hidden))
+        self.model, horizons, H = forecaster.model, forecaster.settings.horizons, forecaster.settings.hidden
+        P = forecaster.model.readouts.shared.P.astype(float).tolist()
+        if forecaster.settings.readout == "exact":
+            self.exact = [SlowExact(48 + H, 0.9998, horizons), SlowExact(48 + H, 1.0, horizons)]
+            self.shared = SlowShared(P, [1.0], horizons)
+        else:
+            self.exact = [SlowExact(16, 0.9998, horizons)]
+            self.shared = SlowShared(P, [1.0, 4.0], horizons)
+        experts = 3 + len(self.exact) + len(self.shared.rates)
+        self.horizons = {h: Horizon(experts, h) for h in horizons}
+        self.profiles = SlowProfiles(forecaster.table.season, horizons)
+        self.judge = SlowJudge()
+        self.hidden = np.zeros((1, H))
         self.origins: list[Origin | None] = []
         self.value, self.seen = 0.0, 0
         self.square, self.moves = 0.0, 0
         self.levels = [0.0] * 4
         self.differences = [0.0] * 11
-        self.time, self.interval = 0.0, 0.0
-        self.input_square = [0.0] * 6
-        self.P = [[0.1 if i == j else 0.0 for j in range(16)] for i in range(16)]
+        self.time = self.elapsed = self.interval = 0.0
+        self.input_square = [0.0] * 13
 
-    def step(self, value: float, time: float) -> list[tuple[float, float, float]]:
-        """Learn, take the value in, forecast: lower, mean and upper a horizon."""
+    def step(self, value: float, time: float) -> SlowForecast:
+        """Learn, take the value in, forecast."""
         t, missing = len(self.origins), math.isnan(value)
-        if missing:
-            value = self.value
-        else:
-            self.learn(t, value)
+        value = self.value if missing else value
+        surprise, anomaly = self.learn(t, value, missing)
         self.take_in(t, value, missing, time)
         S = math.sqrt(self.square)
+        unit = S if S > 0 else math.inf
+        season = self.profiles.step(t, time, self.interval, value, missing, self.levels[0])
+        outputs = self.network(t, value, missing, unit, season)
+        phi = self.linear_features(value, unit, season)
+        features = phi + self.hidden[0].tolist()
+        scaled = self.shared.scaled(t, phi)
         teaches = not missing and S > 0
-        features = self.linear_features(value, S)
-        gain = self.gain(features) if teaches else [0.0] * 16
-        outputs = self.network(t, value, missing, S)
-        made, published = {}, []
+        gains = [each.gain(features) for each in self.exact] if teaches else []
+        linear = [each.predict(features) for each in self.exact] + self.shared.predict(scaled)
+        made = {}
         for i, (h, horizon) in enumerate(self.horizons.items()):
-            linear = sum(w * x for w, x in zip(horizon.weights, features, strict=True))
-            experts = [0.0, linear, outputs[i] * math.sqrt(horizon.target_square)]
-            mixed, mean = horizon.mixture.mix(experts)
+            change = season.change[h] / unit
+            recurrent = outputs[i] * math.sqrt(horizon.target_square) + (change if h > 1 else 0.0)
+            experts = [0.0, change, *(each[h] + change for each in linear), recurrent]
+            mixed, published = horizon.mixture.mix(experts)
             below, above = horizon.lower * horizon.size, horizon.upper * horizon.size
-            made[h] = (experts, mixed, mean)
-            centre = value + mean * S if self.seen else math.nan
-            published.append((centre - below * S, centre, centre + above * S))
-        self.origins.append(Origin(value, S, features, gain, made) if teaches else None)
-        self.time = time
-        return published
+            made[h] = Made(experts, mixed, published, below, above, change)
+        self.origins.append(Origin(value, S, features, gains, scaled, made) if teaches else None)
+        mean = [value + each.published * S if self.seen else math.nan for each in made.values()]
+        lower = [x - each.below * S for x, each in zip(mean, made.values(), strict=True)]
+        upper = [x + each.above * S for x, each in zip(mean, made.values(), strict=True)]
+        return SlowForecast(lower, mean, upper, surprise, anomaly)
 
-    def learn(self, t: int, value: float) -> None:
+    def learn(self, t: int, value: float, missing: bool) -> tuple[float, float]:
+        """The value is the label of earlier forecasts; returns its surprise and anomaly."""
+        known, missed = False, 0.0
         for h, horizon in self.horizons.items():
             origin = self.origins[t - h] if t >= h else None
-            if origin is not None:
-                horizon.learn(origin, h, (value - origin.value) / origin.scale)
+            if origin is None or missing:
+                continue
+            made = origin.made[h]
+            label = (value - origin.value) / origin.scale
+            if h == min(self.horizons):
+                known, missed = True, (label - made.published) * origin.scale
+            for each, gain in zip(self.exact, origin.gains, strict=True):
+                each.learn(h, origin.features, gain, label - made.change)
+            self.shared.learn(h, origin.scaled, label - made.change, horizon.scored)
+            horizon.learn(made, label)
+        return self.judge.judge(value, missed, known)
 
     def take_in(self, t: int, value: float, missing: bool, time: float) -> None:
         difference = 0.0 if missing or not self.seen else value - self.value
@@ -119,32 +163,26 @@ class SlowSeries:
                 self.levels[i] += max(1 / window, 1 / (self.seen + 1)) * (value - self.levels[i])
             self.value = value
             self.seen += 1
-        self.elapsed = time - self.time if t else 0.0
-        self.interval += (self.elapsed - self.interval) / min(max(t, 1), 256)
+        before, self.elapsed = self.elapsed, max(time - self.time, 0.0) if t else 0.0
+        if abs(self.elapsed - before) <= 0.01 * before:  # regular: known exactly
+            self.interval = self.elapsed
+        else:
+            self.interval += (self.elapsed - self.interval) / min(max(t, 1), 256)
+        self.time = time
 
-    def linear_features(self, value: float, S: float) -> list[float]:
-        if S == 0:
-            return [1.0] + [0.0] * 15
-        raw = [1.0, *(d / S for d in self.differences), *((value - level) / 3 / S for level in self.levels)]
+    def linear_features(self, value: float, unit: float, season: SlowView) -> Vector:
+        raw = [1.0, *(d / unit for d in self.differences), *((value - level) / 3 / unit for level in self.levels)]
+        raw += season.waves + [x / unit for x in season.features]
         return [clipped(x, 10.0) for x in raw]
 
-    def gain(self, features: list[float]) -> list[float]:
-        """The gain P φ / (λ + φᵀ P φ); P' = (P - k (P φ)ᵀ) / λ, and P_ii at most .1 once one of them is 5 % above."""
-        Pphi = [sum(p * x for p, x in zip(row, features, strict=True)) for row in self.P]
-        spread = 0.9998 + sum(x * y for x, y in zip(features, Pphi, strict=True))
-        gain = [x / spread for x in Pphi]
-        self.P = [[(p - gain[i] * Pphi[j]) / 0.9998 for j, p in enumerate(row)] for i, row in enumerate(self.P)]
-        if max(self.P[i][i] for i in range(16)) > 0.105:
-            factor = [min(1.0, math.sqrt(0.1 / self.P[i][i])) for i in range(16)]
-            self.P = [[p * factor[i] * factor[j] for j, p in enumerate(row)] for i, row in enumerate(self.P)]
-        return gain
-
-    def network(self, t: int, value: float, missing: bool, S: float) -> list[float]:
+    def network(self, t: int, value: float, missing: bool, unit: float, season: SlowView) -> Vector:
         """The outputs of the recurrent expert, a horizon each, in units of its targets' running size."""
-        unit = S if S > 0 else math.inf
         lateness = self.elapsed / self.interval - 1 if self.interval > 0 else 0.0
         raw = [self.differences[0] / unit, self.differences[1] / unit]
-        raw += [(value - self.levels[0]) / unit, (value - self.levels[2]) / unit, lateness, float(missing)]
+        raw += [(value - self.levels[0]) / unit, (value - self.levels[2]) / unit]
+        raw += [season.beyond / unit, *(lead / unit for lead in season.leads)]
+        sine, cosine, weekly_sine, weekly_cosine = (season.waves[i] for i in (0, 5, 3, 8))
+        raw += [sine, cosine, weekly_sine, weekly_cosine, lateness, float(missing)]
         inputs = []
         for i, x in enumerate(raw):
             self.input_square[i] += max(1 / 2000, 1 / (t + 1)) * (x * x - self.input_square[i])

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamrnn.core.season import Season
 from streamrnn.engine.forecaster import WARM_STEPS, Forecaster
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.records import ForecastBatch, RecordBatch, single_steps
@@ -29,33 +30,65 @@ def together(x: np.ndarray, interval: int = 1000) -> RecordBatch:
     return single_steps([b"%d" % i for i in range(N)] * T, np.arange(T * N), times, x.reshape(-1, 1), nested=False)
 
 
-@pytest.mark.parametrize("cell", ["gru", "tanh"])
-def test_the_forecaster_does_what_the_recipe_says_a_series_at_a_time(cell: str) -> None:
-    T, N = 400, 3
+def with_curvature(forecaster: Forecaster) -> Forecaster:
+    """The same with moments that are far from none, so that the shared readouts turn what they learn."""
+    shared = forecaster.model.readouts.shared
+    random = np.random.default_rng(78)
+    seen = random.normal(size=(2000, shared.moments.shape[-1])) @ random.normal(size=shared.moments.shape[1:])
+    shared.moments[0], shared.weight = seen.T @ seen, 2000.0
+    shared.refresh(500.0)
+    return forecaster
+
+
+BY_TIME, BY_STEPS, LONG = Season(24, 24_000.0, 24), Season(9, 0.0, 9), Season(30, 30_000.0, 20)
+
+
+@pytest.mark.parametrize(
+    ("readout", "cell", "season"),
+    [
+        ("shared", "gru", BY_TIME),
+        ("shared", "tanh", BY_STEPS),
+        ("shared", "gru", None),
+        ("exact", "tanh", LONG),
+        ("exact", "gru", BY_STEPS),
+    ],
+)
+def test_the_forecaster_does_what_the_recipe_says_a_series_at_a_time(
+    readout: str, cell: str, season: Season | None
+) -> None:
+    T, N = 330, 3
     random = np.random.default_rng(3)
     x = 0.3 * random.standard_t(4, (T, N)) + 5 * np.sin(np.arange(T)[:, None] / [2.0, 3.0, 5.0])
     x[150] += 60.0  # a spike that the features clip
-    x[300:] += 8.0  # a level shift
+    x[250:] += 8.0  # a level shift
     x[random.random((T, N)) < 0.1] = np.nan
     x *= [1.0, 1e-4, 1e5]
     batch = together(x)
-    batch.times[:] = np.cumsum(random.integers(0, 600, len(batch.times)))
-    batch.times[-N * 50 :] += np.arange(N * 50) * 1000  # ever later
-    s = ForecastSettings(horizons=(1, 3), learning=False, cell=cell, hidden=8)
-    forecaster = with_opinions(Forecaster(s))
+    times = np.cumsum(random.integers(0, 600, len(batch.times)))
+    times[N * 100 : -N * 50] = times[N * 100] + np.arange(T - 150).repeat(N) * 1000  # regular for a while
+    times[-N * 50 :] = times[-N * 50 - 1] + np.cumsum(np.arange(N * 50) * 10)  # ever later
+    batch.times[:] = times
+    s = ForecastSettings(horizons=(1, 3), learning=False, readout=readout, cell=cell, hidden=4)
+    forecaster = with_curvature(with_opinions(Forecaster(s)))
+    if season is not None:
+        forecaster.table.set_season(season)
     slow = [SlowSeries(forecaster) for _ in range(N)]
     made = forecaster.forecast(batch)
     for i, value in enumerate(batch.values[:, 0].tolist()):
         series = slow[i % N]
-        for p, (lower, mean, upper) in enumerate(series.step(value, float(batch.times[i]))):
-            bound = 1e-4 * series.square**0.5
-            assert made.mean[i, p, 0] == pytest.approx(mean, rel=0, abs=bound, nan_ok=True)
-            assert made.lower[i, p, 0] == pytest.approx(lower, rel=0, abs=bound, nan_ok=True)
-            assert made.upper[i, p, 0] == pytest.approx(upper, rel=0, abs=bound, nan_ok=True)
+        expected = series.step(value, float(batch.times[i]))
+        bound = 1e-4 * series.square**0.5
+        for name in ("mean", "lower", "upper"):
+            found = getattr(made, name)[i, :, 0].tolist()
+            assert found == pytest.approx(getattr(expected, name), rel=0, abs=bound, nan_ok=True), f"{name} {i // N}"
+        for name in ("surprise", "anomaly"):
+            found = float(getattr(made, name)[i])
+            assert found == pytest.approx(getattr(expected, name), rel=0, abs=1e-4, nan_ok=True), f"{name} {i // N}"
     for n, series in enumerate(slow):  # the reference has met all that it is a reference for
-        assert series.horizons[3].scored > 250
+        assert series.horizons[3].scored > 200
         opinion = np.abs(made.mean[n::N, :, 0] - batch.values[n::N]) / series.square**0.5
-        assert (np.nanmedian(opinion[100:], axis=0) > 0.1).all()  # far from persistence
+        assert (np.nanmedian(opinion[100:], axis=0) > [0.02, 0.1]).all()  # far from persistence
+    assert (made.anomaly >= 0.999).any()
 
 
 def test_a_stream_forgotten_in_the_middle_of_a_batch_begins_anew_and_the_others_go_on() -> None:
