@@ -34,4 +34,5 @@ def update(now: Array, visits: Array, value: Array, observed: Array) -> tuple[Ar
     """The profiles at the present phase after its value: now (B, 2), visits (B,) -> both anew."""
     xp = array_module(now)
     rate = xp.maximum(xp.asarray(RATES, now.dtype), (1.0 / (visits + 1.0))[:, None]) * observed[:, None]
-    return now + rate * (value[:, None] - now), xp.minimum(visits + observed, MOST_VISITS).astype(visits.dtype)
+    counted = observed & (visits < MOST_VISITS)  # visits are bytes: one more would be none
+    return now + rate * (value[:, None] - now), visits + counted
