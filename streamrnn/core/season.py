@@ -16,6 +16,7 @@ LEAST_PERIODS, LEAST_OTHER_PERIODS = 2.5, 4.0  # that must be in the history: of
 LEAST_GAIN, LEAST_OTHER_GAIN = 0.02, 0.05  # out-of-sample R²: chance gives other periods many more tries
 KEEP = 0.5  # a season that was found is kept while its R² is at least this part of the best
 NEAR_BEST = 0.85  # the shortest candidate whose R² is at least this part of the best is taken
+SAME_LENGTH = 0.02  # periods that differ by less are the same
 PHASES = 288  # a longer season has coarser phases
 PEAKS = 3  # of the autocorrelation that are tried
 
@@ -81,7 +82,15 @@ def find(history: Array, interval: float, present: Season | None = None) -> Seas
     if present is not None and gains.get(present.steps, best) >= KEEP * best:
         return present
     steps = min(m for m, found in good.items() if found >= NEAR_BEST * best)
-    return Season(steps, steps * interval, min(steps, PHASES))
+    return Season(steps, _length(steps, interval), min(steps, PHASES))
+
+
+def _length(steps: int, interval: float) -> float:
+    """In ms: a calendar's period where it is about that long, as an interval that jitters is not known exactly."""
+    for period in (HOUR, DAY, WEEK):
+        if abs(steps * interval - period) < max(0.5 * interval, SAME_LENGTH * period):
+            return period
+    return steps * interval
 
 
 def _gain(history: Array, period: int, k: int) -> float:

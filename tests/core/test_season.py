@@ -73,6 +73,16 @@ def test_a_period_that_is_no_calendar_s_is_found_from_the_autocorrelation(interv
     assert season.find(pattern(4, 37), interval) == Season(37, 37 * interval, 37)
 
 
+@pytest.mark.parametrize("off", [-0.01, -0.001, 0.001, 0.015])
+def test_a_day_lasts_a_day_however_the_usual_interval_jitters(off: float) -> None:
+    found = season.find(pattern(13, 24), HOUR * (1 + off))
+    assert found == Season(24, DAY, 24)
+
+
+def test_a_period_near_a_day_but_a_step_away_is_not_a_day() -> None:
+    assert season.find(pattern(14, 25), HOUR) == Season(25, 25 * HOUR, 25)
+
+
 def test_a_season_with_many_steps_has_coarser_phases() -> None:
     found = season.find(wave(5, 600, n=2048, noise=0.01), DAY / 600)
     assert found is not None
