@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.anomaly_calibration import CONTINUOUS, KINDS, rates
 from streamrnn.core import anomaly
 from streamrnn.core.backend import Array
 from tests.core.slow_anomaly import SlowJudge
@@ -104,3 +105,14 @@ def test_a_row_is_scored_alike_alone_and_in_company() -> None:
         alone = judged(value[:, b : b + 1], error[:, b : b + 1], known[:, b : b + 1])
         for one, all_of_them in zip(alone, together, strict=True):
             np.testing.assert_array_equal(one[:, 0], all_of_them[:, b])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_nothing_is_wrong_a_score_is_reached_no_more_often_than_it_says(kind: str) -> None:
+    (one_in_ten, one_in_hundred, one_in_thousand), alarms = rates(kind, seed=1, records=6000, streams=6)
+    assert one_in_ten < 0.2
+    assert one_in_hundred < 0.02
+    assert one_in_thousand < 0.002
+    assert alarms < 0.005
+    if kind in CONTINUOUS:
+        assert one_in_ten > 0.05

@@ -22,6 +22,18 @@ def walk(seed: int, steps: int, streams: int, features: int = 1, missing: float 
     return single_steps(keys, np.arange(steps), times, values, nested=features > 1)
 
 
+def daily(seed: int, steps: int, streams: int, features: int = 1, missing: float = 0.05) -> RecordBatch:
+    """A noisy daily wave of at most two streams, an hour a step: a season is found after some hundred records."""
+    random = np.random.default_rng(seed)
+    streams = min(streams, 2)
+    hour = np.arange(steps) // streams
+    values = np.sin(2 * np.pi * hour / 24)[:, None] + 0.3 * random.normal(size=(steps, features))
+    values[random.random(steps) < 0.005] += 8.0
+    values[random.random(values.shape) < missing] = np.nan
+    keys = [b"stream-%d" % (i % streams) for i in range(steps)]
+    return single_steps(keys, np.arange(steps), hour * 3_600_000, values, nested=features > 1)
+
+
 def part(batch: RecordBatch, first: int, stop: int) -> RecordBatch:
     """Records first .. stop - 1 of a batch of single steps."""
     return RecordBatch(
@@ -42,6 +54,17 @@ def means(forecaster: Forecaster, batch: RecordBatch, cuts: Iterable[int] = ()) 
     edges = [0, *sorted(set(cuts)), len(batch)]
     pieces = [forecaster.forecast(part(batch, a, b)).mean for a, b in itertools.pairwise(edges) if b > a]
     return np.concatenate(pieces)
+
+
+def forecasts(forecaster: Forecaster, batch: RecordBatch, cuts: Iterable[int] = ()) -> np.ndarray:
+    """Mean, lower, upper, surprise and anomaly (R, 3·P·D + 2) of a batch fed in pieces that begin at these cuts."""
+    edges, made = [0, *sorted(set(cuts)), len(batch)], []
+    for a, b in itertools.pairwise(edges):
+        if b > a:
+            each = forecaster.forecast(part(batch, a, b))
+            columns = [getattr(each, name).reshape(b - a, -1) for name in ("mean", "lower", "upper")]
+            made.append(np.concatenate([*columns, each.surprise[:, None], each.anomaly[:, None]], axis=1))
+    return np.concatenate(made)
 
 
 def scale(batch: RecordBatch) -> float:
