@@ -94,7 +94,7 @@ def test_law_2_packing_steps_into_sequences_changes_nothing(
     for name in ("surprise", "anomaly"):
         told = getattr(single, name)
         np.testing.assert_allclose(getattr(every, name), told, rtol=0, atol=1e-4)
-        most = np.fmax.reduceat(told, last - lengths + 1)  # of a sequence that of its most surprising step
+        most = np.fmax.reduceat(told, (last - lengths + 1).tolist())  # of a sequence that of its most surprising step
         np.testing.assert_allclose(getattr(packed, name), most, rtol=0, atol=1e-4)
 
 

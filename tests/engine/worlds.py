@@ -27,8 +27,8 @@ def daily(seed: int, steps: int, streams: int, features: int = 1, missing: float
     random = np.random.default_rng(seed)
     streams = min(streams, 2)
     hour = np.arange(steps) // streams
-    values = np.sin(2 * np.pi * hour / 24)[:, None] + 0.3 * random.normal(size=(steps, features))
-    values[random.random(steps) < 0.005] += 8.0
+    values = np.sin(2 * np.pi * hour / 24)[:, None] + 0.1 * random.normal(size=(steps, features))
+    values[random.random(steps) < 0.005] += 4.0
     values[random.random(values.shape) < missing] = np.nan
     keys = [b"stream-%d" % (i % streams) for i in range(steps)]
     return single_steps(keys, np.arange(steps), hour * 3_600_000, values, nested=features > 1)
