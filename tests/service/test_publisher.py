@@ -20,17 +20,22 @@ class Nobody:
     def assigned(self, partitions: frozenset[PartitionId]) -> None: ...
 
 
+MANY = 2000  # streams: more than one page of them
+
+
 def raw(first: int, stop: int) -> RawBatch:
-    values: list[bytes | None] = [
-        json.dumps({"stream": f"s{i % 5}", "value": i, "time": i}).encode() for i in range(stop)
-    ]
+    """A record for each of MANY streams, then some more for the first of them alone."""
+    streams = [i if i < MANY else 0 for i in range(first, stop)]
+    values: list[bytes | None] = [json.dumps({"stream": f"s{i}", "value": i, "time": i}).encode() for i in streams]
     n = stop - first
-    return RawBatch(list(range(first, stop)), [-1] * n, [None] * n, values[first:], [()] * n, stop)
+    return RawBatch(list(range(first, stop)), [-1] * n, [None] * n, values, [()] * n, stop)
 
 
 def test_a_snapshot_that_was_captured_and_not_yet_saved_is_not_lost_for_the_next_one(tmp_path: Path) -> None:
+    end = MANY + 20
+
     async def live() -> None:
-        (tmp_path / "input.jsonl").write_bytes(b"\n" * 40)
+        (tmp_path / "input.jsonl").write_bytes(b"\n" * end)
         settings = FileSettings(
             str(tmp_path / "input.jsonl"), str(tmp_path / "out.jsonl"), tmp_path / "state", "", "app"
         )
@@ -54,16 +59,16 @@ def test_a_snapshot_that_was_captured_and_not_yet_saved_is_not_lost_for_the_next
             snapshot_interval=0.0,
             ended=lambda: None,
         )
-        publisher.add(processor.process(raw(0, 20), 1 << 20), 20)
-        await publisher.advance(20)  # the commit is on its way, the state is captured and waits for it
-        publisher.add(processor.process(raw(20, 40), 1 << 20), 20)
+        publisher.add(processor.process(raw(0, MANY), 1 << 20), MANY)
+        await publisher.advance(MANY)  # the commit is on its way, the state is captured and waits for it
+        publisher.add(processor.process(raw(MANY, end), 1 << 20), 20)
         await publisher.finish()
-        await publisher.save(40)
+        await publisher.save(end)
         stored = await handle.restore()
         assert stored is not None
         revived, _, offset = restore(stored)
-        assert offset == publisher.snapshot == publisher.committed == 40
-        assert revived.step_number == processor.forecaster.step_number == 40
+        assert offset == publisher.snapshot == publisher.committed == end
+        assert revived.step_number == processor.forecaster.step_number == end
         await handle.close()
         await transport.stop()
 
