@@ -9,23 +9,19 @@ state may run ahead of a transaction that is under way, never of one that failed
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
-from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from dataclasses import dataclass
 
 from streamrnn.engine.decoder import InputFormat
 from streamrnn.engine.settings import ForecastSettings
-from streamrnn.engine.snapshot import SnapshotPages
 from streamrnn.errors import FatalError, RefusedError, SnapshotError, StreamRNNError, TransportError
 from streamrnn.service.compute import ComputeThread
 from streamrnn.service.metrics import Metrics
 from streamrnn.service.processor import Processor, Slice
-from streamrnn.service.slices import FULL_BYTES, FULL_RECORDS, SliceQueue
+from streamrnn.service.publisher import NEVER, Publisher
+from streamrnn.service.slices import SliceQueue
 from streamrnn.service.states import State, TaskState
 from streamrnn.service.takeover import plan
-from streamrnn.transport.contract import DeadLetter, EncodedBatch, Partition, PartitionId, RawBatch, Transport
+from streamrnn.transport.contract import Partition, PartitionId, RawBatch, Transport
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +30,6 @@ SLICES_A_COMMIT = 4  # what is queued is computed this often, or when a whole sl
 # is overdue, that the group has gone on without it, before it fences a rightful successor.
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 1.0, 10.0
 REFUSED_EVERY = 30.0  # seconds before a refused one does
-SNAPSHOT_SHARE = 20.0  # the next snapshot is due no earlier than so many times the last one's CPU seconds
-SEND_SECONDS_A_BYTE = 3.2e-9  # CPU of writing a snapshot, measured; it is spent on the loop, where it has no clock
 LAG_EVERY = 5.0
 
 
@@ -50,26 +44,6 @@ class TaskSettings:
     commit_interval: float
     snapshot_interval: float
     rebuild: float
-
-
-@dataclass(slots=True)
-class _Pending:
-    """Computed and not yet committed."""
-
-    outputs: list[EncodedBatch] = field(default_factory=list)
-    dead_letters: list[DeadLetter] = field(default_factory=list)
-    next_offset: int | None = None
-    records: int = 0
-    bytes: int = 0
-
-    def add(self, made: Slice, records: int) -> None:
-        """What came of one more slice."""
-        self.outputs.append(made.outputs)
-        self.dead_letters += made.dead_letters
-        self.next_offset = made.next_offset
-        self.records += records
-        self.bytes += sum(map(len, filter(None, made.outputs.values)))
-        self.bytes += sum(len(letter.value or b"") for letter in made.dead_letters)
 
 
 class Task:
@@ -102,17 +76,10 @@ class Task:
         """The state of a task that has read nothing."""
         s = self.settings
         self._processor = Processor(self.partition, s.forecast, s.form, every_step=s.every_step)
-        self._handle: Partition | None = None
         self._failure: StreamRNNError | None = None
-        self._pending = _Pending()
-        self._commit: asyncio.Task[None] | None = None
-        self._save: asyncio.Task[None] | None = None
-        self._captured: SnapshotPages | None = None
-        self._captured_cpu = 0.0
-        self._snapshot_due = self._slice_due = self._commit_due = 0.0
+        self._publisher: Publisher | None = None
+        self._slice_due = 0.0
         self.position: int | None = None  # next offset to compute
-        self.committed: int | None = None
-        self.snapshot: int | None = None
         self.end: int | None = None
         self._streams = 0
 
@@ -125,7 +92,10 @@ class Task:
     @property
     def idle(self) -> bool:
         """All that was fetched has been computed and committed."""
-        return self.state is State.RUNNING and self.committed == self._queue.next_offset
+        publisher = self._publisher
+        return (
+            self.state is State.RUNNING and publisher is not None and (publisher.committed == self._queue.next_offset)
+        )
 
     def feed(self, batch: RawBatch) -> None:
         """Take in what was fetched."""
@@ -167,8 +137,8 @@ class Task:
             "partition": self.partition.partition,
             "state": self.state.value,
             "position": self.position,
-            "committed": self.committed,
-            "snapshot": self.snapshot,
+            "committed": self._publisher and self._publisher.committed,
+            "snapshot": self._publisher and self._publisher.snapshot,
             "lag": lag,
             "streams": self._streams,
         }
@@ -216,31 +186,43 @@ class Task:
         if self._closing:
             return self._end()
         self._state.move(State.FENCING)
-        self._handle = handle = self._transport.partition(self.partition)
+        handle = self._transport.partition(self.partition)
+        self._publisher = publisher = self._publisher_of(handle)
         self._queue.next_offset = None
         await handle.fence()
         self._state.move(State.RESTORING)
         began = time.monotonic()
         stored = await handle.restore()
         if stored is not None:
-            self.snapshot = await self._compute.run(self._processor.restore, stored)
+            publisher.snapshot = await self._compute.run(self._processor.restore, stored)
             del stored
             self._all_metrics.restore.observe(time.monotonic() - began)
-        await self._take_position(handle)
+        await self._take_position(handle, publisher)
         if not self._closing:
             self._state.move(State.RUNNING)
             self.reason = None
-            await self._run(handle)
-        await self._close(handle)
+            await self._run(handle, publisher)
+        await self._close(handle, publisher)
         return None
 
-    async def _take_position(self, handle: Partition) -> None:
+    def _publisher_of(self, handle: Partition) -> Publisher:
+        s = self.settings
+        return Publisher(
+            handle,
+            lambda offset: self._compute.run(self._processor.capture, offset),
+            (self._all_metrics, self._metrics),
+            commit_interval=s.commit_interval,
+            snapshot_interval=s.snapshot_interval if self._transport.recoverable else None,
+            ended=self._changed.set,
+        )
+
+    async def _take_position(self, handle: Partition, publisher: Publisher) -> None:
         """Seek where the plan says, and read again what was committed since the snapshot."""
         self._state.move(State.REPLAYING)
         await self._rebalanced()
         offsets = await handle.offsets()
-        start = plan(str(self.partition), self.snapshot, offsets, self.settings.start)
-        self.committed = offsets.committed
+        start = plan(str(self.partition), publisher.snapshot, offsets, self.settings.start)
+        publisher.committed = offsets.committed
         seek = start.seek
         if start.rebuild:
             seek = max(offsets.earliest, await handle.offset_before(seek, self.settings.rebuild))
@@ -248,34 +230,30 @@ class Task:
             log.warning("%s", start.warning)
         if start.fresh:
             if self._transport.recoverable:
-                pages, _ = await self._compute.run(self._processor.capture, seek)
-                await handle.save(pages)
-                self.snapshot = seek
+                await publisher.save(seek)
             await handle.commit([], [], seek)
-            self.committed = seek
+            publisher.committed = seek
         self.position = seek
         self._listen(seek)
         await handle.seek(seek)
-        replayed = await self._replay(handle, start.replay_to)
+        replayed = await self._replay(handle, publisher, start.replay_to)
         if replayed:
             log.info("%s: replayed %d records from %d to %d", self.partition, replayed, seek, start.replay_to)
-        self._metrics.snapshot_due(self.settings.snapshot_interval)
         now = time.monotonic()
         # after a replay at once, else a crash loop makes each replay longer than the one before
-        self._snapshot_due = now if replayed else now + self.settings.snapshot_interval
+        publisher.snapshot_at(now if replayed else now + self.settings.snapshot_interval)
         if not self._closing and await self._compute.run(self._processor.adopt_settings):
             # before the first record, or a replay would take it in with the settings of the snapshot before
-            pages, cpu = await self._compute.run(self._processor.capture, self.position)
-            await self._save_one(handle, pages, cpu)
+            await publisher.save_anew(self.position)
 
-    async def _replay(self, handle: Partition, end: int) -> int:
+    async def _replay(self, handle: Partition, publisher: Publisher, end: int) -> int:
         """Take in records before `end` without publishing; returns their number."""
         assert self.position is not None
         replayed = 0
         while self.position < end and not self._closing:
             if self._holding:
-                await self._rest(handle)
-            self._collect()
+                await self._rest(handle, publisher)
+            self._look()
             if not self._queue:
                 await self._wait(1.0)
                 continue
@@ -291,131 +269,71 @@ class Task:
             self._flow()
         return replayed
 
-    async def _run(self, handle: Partition) -> None:
+    async def _run(self, handle: Partition, publisher: Publisher) -> None:
         """Compute, commit and snapshot until told to close."""
+        assert self.position is not None
         self._settled.clear()
         lag = asyncio.create_task(self._watch_lag(handle))
         try:
             while not self._closing:
+                self._look()
                 if self._holding:
-                    await self._hold(handle)
+                    await self._hold(handle, publisher)
                     continue
-                self._collect()
-                now = time.monotonic()
-                if self._queue and (self._queue.ready or now >= self._slice_due) and self._may_run_ahead():
-                    self._slice_due = now + self.settings.commit_interval / SLICES_A_COMMIT
-                    await self._slice(handle)
-                    continue
-                self._start_commit(handle, now)
-                await self._snapshot_if_due(handle, now)
-                await self._wait(self._pause(time.monotonic()))
+                if self._slice_is_due() and publisher.may_run_ahead:
+                    self._slice_due = time.monotonic() + self.settings.commit_interval / SLICES_A_COMMIT
+                    await self._slice(handle, publisher)
+                await publisher.advance(self.position)
+                if not (self._slice_is_due() and publisher.may_run_ahead):
+                    await self._wait(self._pause(publisher))
         finally:
             lag.cancel()
             self._settled.set()
 
-    async def _slice(self, handle: Partition) -> None:
+    async def _slice(self, handle: Partition, publisher: Publisher) -> None:
         """Compute what is queued, at most one slice."""
         raw = self._queue.take()
         made = await self._compute.run(self._processor.process, raw, handle.max_output_bytes)
         self.position = made.next_offset
-        self._pending.add(made, len(raw))
+        publisher.add(made, len(raw))
         self._flow()
         self._account(raw, made)
-        self._collect()
-        now = time.monotonic()
-        self._start_commit(handle, now)
-        await self._snapshot_if_due(handle, now)
 
-    def _start_commit(self, handle: Partition, now: float) -> None:
-        """Commit in the background what is pending, if it is time and no commit is under way."""
-        pending = self._pending
-        if self._commit is None and pending.next_offset is not None and now >= self._commit_due:
-            self._pending = _Pending()
-            self._commit_due = now + self.settings.commit_interval
-            self._commit = self._background(self._commit_one(handle, pending))
-
-    async def _commit_one(self, handle: Partition, pending: _Pending) -> None:
-        assert pending.next_offset is not None
-        began = time.monotonic()
-        await handle.commit(pending.outputs, pending.dead_letters, pending.next_offset)
-        self.committed = pending.next_offset
-        self._all_metrics.commit.observe(time.monotonic() - began)
-        self._metrics.published(sum(map(len, pending.outputs)))
-        for letter in pending.dead_letters:
-            self._metrics.dead_lettered(letter.stage, 1)
-        now = time.time()
-        for batch in pending.outputs:
-            self._all_metrics.forecast_latency.observe(now - np.array(batch.timestamps, float) / 1000)
-
-    async def _snapshot_if_due(self, handle: Partition, now: float) -> None:
-        """Capture the state when it is time; save it once the offset it stands for is committed."""
-        if self._save is not None or not self._transport.recoverable:
-            return
-        if self._captured is None and now >= self._snapshot_due and self.position != self.snapshot:
-            assert self.position is not None
-            self._captured, self._captured_cpu = await self._compute.run(self._processor.capture, self.position)
-        if self._captured is not None and self.committed is not None and self.committed >= self._captured.offset:
-            captured, self._captured = self._captured, None
-            self._save = self._background(self._save_one(handle, captured, self._captured_cpu))
-
-    async def _save_one(self, handle: Partition, pages: SnapshotPages, cpu: float) -> None:
-        began = time.monotonic()
-        await handle.save(pages)
-        self.snapshot = pages.offset
-        interval = max(self.settings.snapshot_interval, SNAPSHOT_SHARE * (cpu + SEND_SECONDS_A_BYTE * pages.nbytes))
-        self._snapshot_due = time.monotonic() + interval
-        self._all_metrics.snapshot.observe(time.monotonic() - began)
-        self._metrics.snapshot_written(pages.nbytes, time.time())
-        self._metrics.snapshot_due(interval)
-
-    async def _hold(self, handle: Partition) -> None:
+    async def _hold(self, handle: Partition, publisher: Publisher) -> None:
         """Finish what is on its way, then wait for the end of the rebalance."""
-        await self._finish(handle)
+        await publisher.finish()
         self._state.move(State.HELD)
         self._settled.set()
-        await self._rest(handle)
+        await self._rest(handle, publisher)
         if not self._closing:
             self._settled.clear()
             self._state.move(State.RUNNING)
 
-    async def _rest(self, handle: Partition) -> None:
+    async def _rest(self, handle: Partition, publisher: Publisher) -> None:
         """Until the rebalance is over; then go on where this task was, if nobody else had the partition."""
         self._queue.next_offset = None
         await self._rebalanced()
         if self._closing:
             return
         offsets = await handle.offsets()
-        if offsets.committed != self.committed:
+        if offsets.committed != publisher.committed:
             raise TransportError(
                 f"{self.partition}: the committed offset is {offsets.committed}, this task left it at "
-                f"{self.committed}: another worker had the partition meanwhile"
+                f"{publisher.committed}: another worker had the partition meanwhile"
             )
         assert self.position is not None
         self._listen(self.position)
         await handle.seek(self.position)
 
-    async def _finish(self, handle: Partition) -> None:
-        """Commit all that was computed and wait for what is under way."""
-        while self._commit is not None or self._pending.next_offset is not None:
-            self._commit_due = 0.0
-            self._start_commit(handle, time.monotonic())
-            if self._commit is not None:
-                await asyncio.wait((self._commit,))
-            self._collect()
-        if self._save is not None:
-            await asyncio.wait((self._save,))
-            self._collect()
-
-    async def _close(self, handle: Partition) -> None:
+    async def _close(self, handle: Partition, publisher: Publisher) -> None:
         """The orderly end: everything computed is committed, the state is saved as of the committed offset."""
         running = self.state in (State.RUNNING, State.HELD)
         if self.state is State.RUNNING:
-            await self._finish(handle)
+            await publisher.finish()
         self._state.move(State.CLOSING)
-        if running and self.position is not None and self.position == self.committed != self.snapshot:
-            pages, cpu = await self._compute.run(self._processor.capture, self.position)
+        if running and self.position is not None and self.position == publisher.committed:
             try:
-                await self._save_one(handle, pages, cpu)
+                await publisher.save(self.position)
             except TransportError as error:
                 if not self._holding:
                     raise
@@ -430,15 +348,11 @@ class Task:
 
     async def _drop(self) -> None:
         """Throw away everything that is on its way."""
-        for running in (self._commit, self._save):
-            if running is not None:
-                running.cancel()
-                await asyncio.wait((running,))
-        handle, self._handle = self._handle, None
+        publisher, self._publisher = self._publisher, None
         self._queue.clear(0)
         self._queue.next_offset = None
-        if handle is not None:
-            await handle.close()
+        if publisher is not None:
+            await publisher.drop()
 
     # Small things.
 
@@ -447,25 +361,13 @@ class Task:
         while self._holding and not self._closing:
             await self._wait(60.0)
 
-    def _collect(self) -> None:
-        """Take note of what has ended in the background. Raises what it raised."""
+    def _look(self) -> None:
+        """Raise what `fail` was told."""
         if self._failure is not None:
             raise self._failure
-        for name in ("_commit", "_save"):
-            running: asyncio.Task[None] | None = getattr(self, name)
-            if running is not None and running.done():
-                setattr(self, name, None)
-                running.result()
 
-    def _background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        task.add_done_callback(lambda _: self._changed.set())
-        return task
-
-    def _may_run_ahead(self) -> bool:
-        """While a commit is under way computing goes on, but only so far."""
-        pending = self._pending
-        return self._commit is None or (pending.records < FULL_RECORDS and pending.bytes < FULL_BYTES)
+    def _slice_is_due(self) -> bool:
+        return bool(self._queue) and (self._queue.ready or time.monotonic() >= self._slice_due)
 
     def _listen(self, offset: int) -> None:
         """What is fetched from now on begins at this offset."""
@@ -477,17 +379,10 @@ class Task:
             self._paused = False
             self._transport.resume(self.partition)
 
-    def _pause(self, now: float) -> float:
+    def _pause(self, publisher: Publisher) -> float:
         """How long there is nothing to do, unless something changes."""
-        saves = self._transport.recoverable and self.position != self.snapshot
-        due = [self._snapshot_due if saves else now + 60.0]
-        if self._queue and self._may_run_ahead():
-            due.append(self._slice_due)
-        if self._pending.next_offset is not None and self._commit is None:
-            due.append(self._commit_due)
-        if self._save is not None or self._captured is not None:
-            due[0] = now + 1.0  # its end wakes the task
-        return max(0.0, min(due) - now)
+        slice_due = self._slice_due - time.monotonic() if self._queue and publisher.may_run_ahead else NEVER
+        return max(0.0, min(slice_due, publisher.due(self.position)))
 
     async def _wait(self, seconds: float) -> None:
         try:

@@ -235,7 +235,7 @@ def test_what_a_boundary_teaches_a_stream_that_rested_since_the_last_capture_is_
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 400), st.lists(st.integers(1, 399), max_size=6))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_law_3_replay_is_live_where_streams_are_forgotten_and_come_back(seed: int, at: int, cuts: list[int]) -> None:
     s = ForecastSettings(hidden=8, horizons=(1, 3), window=4)
     rows = wandering(seed, 400, 4, forgotten=0.1)

@@ -1,18 +1,28 @@
 """The queue between fetching and computing."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamrnn.errors import TransportError
-from streamrnn.service.slices import FULL_BYTES, FULL_RECORDS, LOW, SLICE_BYTES, SLICE_RECORDS, SliceQueue
+from streamrnn.service import slices as module
+from streamrnn.service.slices import LOW, SliceQueue
 from streamrnn.transport.contract import RawBatch
 
-VALUES = {size: bytes(size) for size in (0, 1, 1000, SLICE_BYTES // 3, SLICE_BYTES)}  # shared: they cost no memory
+SLICE_RECORDS, SLICE_BYTES = 40, 400  # instead of thousands and millions: the queue's rules do not depend on them
+FULL_RECORDS, FULL_BYTES = 16 * SLICE_RECORDS, 16 * SLICE_BYTES
+SIZES = (0, 1, SLICE_BYTES // 3, SLICE_BYTES)
 
-few = settings(max_examples=30)  # of which most hold thousands of records
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_slices() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("SLICE_RECORDS", "SLICE_BYTES", "FULL_RECORDS", "FULL_BYTES"):
+            patch.setattr(module, name, globals()[name])
+        yield
 
 
 def fetched(first: int, count: int, size: int = 1, gap: int = 0) -> RawBatch:
@@ -22,7 +32,7 @@ def fetched(first: int, count: int, size: int = 1, gap: int = 0) -> RawBatch:
         offsets=offsets,
         timestamps=[10 * offset for offset in offsets],
         keys=[b"%d" % offset for offset in offsets],
-        values=[VALUES[size] if offset % 7 else None for offset in offsets],
+        values=[bytes(size) if offset % 7 else None for offset in offsets],
         headers=[(("n", b"%d" % offset),) for offset in offsets],
         next_offset=first + count + gap,
     )
@@ -36,15 +46,24 @@ def filled(*batches: RawBatch) -> SliceQueue:
     return queue
 
 
-@st.composite
-def fetches(draw: st.DrawFn) -> list[RawBatch]:
-    counts = st.one_of(st.integers(0, 3), st.sampled_from([SLICE_RECORDS - 1, SLICE_RECORDS + 2]))
-    position, made = draw(st.integers(0, 100)), []
-    for count, size, gap in draw(
-        st.lists(st.tuples(counts, st.sampled_from(list(VALUES)), st.integers(0, 3)), max_size=6)
-    ):
-        position += draw(st.integers(0, 3))
-        made.append(fetched(position, count, size, gap))
+# For each fetch: the gap before it, its records, the size of a value, the gap behind it.
+plans = st.lists(
+    st.tuples(
+        st.integers(0, 3),
+        st.one_of(st.integers(0, 3), st.integers(SLICE_RECORDS - 1, 2 * SLICE_RECORDS + 5)),
+        st.sampled_from(SIZES),
+        st.integers(0, 3),
+    ),
+    max_size=6,
+)
+Plan = list[tuple[int, int, int, int]]
+
+
+def fetches(plan: Plan) -> list[RawBatch]:
+    """The fetches of a plan."""
+    position, made = 5, []
+    for before, count, size, behind in plan:
+        made.append(fetched(position + before, count, size, behind))
         position = made[-1].next_offset
     return made
 
@@ -53,6 +72,7 @@ def all_taken(queue: SliceQueue, before: int | None = None) -> list[RawBatch]:
     slices = []
     while len(taken := queue.take(before)) or taken.next_offset >= 0:
         slices.append(taken)
+        assert len(slices) < 100, "there is no end to it"
     return slices
 
 
@@ -69,9 +89,9 @@ def column(batches: list[RawBatch], name: str) -> list[object]:
     return [entry for batch in batches for entry in getattr(batch, name)]
 
 
-@few
-@given(fetches())
-def test_whatever_is_put_in_comes_out_once_and_in_order(batches: list[RawBatch]) -> None:
+@given(plans)
+def test_whatever_is_put_in_comes_out_once_and_in_order(plan: Plan) -> None:
+    batches = fetches(plan)
     queue = filled(*batches)
     slices = all_taken(queue)
     for name in ("offsets", "timestamps", "keys", "values", "headers"):
@@ -79,15 +99,15 @@ def test_whatever_is_put_in_comes_out_once_and_in_order(batches: list[RawBatch])
     assert (queue.records, queue.bytes, bool(queue)) == (0, 0, False)
 
 
-@few
-@given(fetches())
-def test_no_slice_has_more_records_than_the_bound(batches: list[RawBatch]) -> None:
+@given(plans)
+def test_no_slice_has_more_records_than_the_bound(plan: Plan) -> None:
+    batches = fetches(plan)
     assert all(len(taken) <= SLICE_RECORDS for taken in all_taken(filled(*batches)))
 
 
-@few
-@given(fetches())
-def test_a_slice_that_has_bytes_enough_takes_no_further_fetch(batches: list[RawBatch]) -> None:
+@given(plans)
+def test_a_slice_that_has_bytes_enough_takes_no_further_fetch(plan: Plan) -> None:
+    batches = fetches(plan)
     fetch_of = {offset: number for number, batch in enumerate(batches) for offset in batch.offsets}
     for taken in all_taken(filled(*batches)):
         last = fetch_of[taken.offsets[-1]] if taken.offsets else None
@@ -95,9 +115,9 @@ def test_a_slice_that_has_bytes_enough_takes_no_further_fetch(batches: list[RawB
         assert sum(map(len, filter(None, before))) < SLICE_BYTES
 
 
-@few
-@given(fetches())
-def test_the_next_offset_of_a_slice_lies_behind_it_and_not_behind_what_follows(batches: list[RawBatch]) -> None:
+@given(plans)
+def test_the_next_offset_of_a_slice_lies_behind_it_and_not_behind_what_follows(plan: Plan) -> None:
+    batches = fetches(plan)
     slices = all_taken(filled(*batches))
     for taken, following in pairwise(slices):
         assert not taken.offsets or taken.offsets[-1] < taken.next_offset
@@ -105,9 +125,9 @@ def test_the_next_offset_of_a_slice_lies_behind_it_and_not_behind_what_follows(b
     assert not slices or slices[-1].next_offset == batches[-1].next_offset
 
 
-@few
-@given(fetches(), st.integers(0, 40_000))
-def test_nothing_at_or_beyond_before_is_taken_and_all_of_it_is_kept(batches: list[RawBatch], before: int) -> None:
+@given(plans, st.integers(0, 300))
+def test_nothing_at_or_beyond_before_is_taken_and_all_of_it_is_kept(plan: Plan, before: int) -> None:
+    batches = fetches(plan)
     queue = filled(*batches)
     slices = all_taken(queue, before)
     offsets = column(batches, "offsets")

@@ -1,0 +1,75 @@
+"""Commits and snapshots in the background, over a real file partition."""
+
+import asyncio
+import json
+from pathlib import Path
+
+from streamrnn.engine.decoder import InputFormat
+from streamrnn.engine.settings import ForecastSettings
+from streamrnn.engine.snapshot import SnapshotPages, restore
+from streamrnn.service.metrics import Metrics
+from streamrnn.service.processor import Processor
+from streamrnn.service.publisher import Publisher
+from streamrnn.transport.contract import PartitionId, RawBatch
+from streamrnn.transport.file import FileSettings, FileTransport
+
+
+class Nobody:
+    async def revoked(self, partitions: frozenset[PartitionId]) -> None: ...
+
+    def assigned(self, partitions: frozenset[PartitionId]) -> None: ...
+
+
+MANY = 2000  # streams: more than one page of them
+
+
+def raw(first: int, stop: int) -> RawBatch:
+    """A record for each of MANY streams, then some more for the first of them alone."""
+    streams = [i if i < MANY else 0 for i in range(first, stop)]
+    values: list[bytes | None] = [json.dumps({"stream": f"s{i}", "value": i, "time": i}).encode() for i in streams]
+    n = stop - first
+    return RawBatch(list(range(first, stop)), [-1] * n, [None] * n, values, [()] * n, stop)
+
+
+def test_a_snapshot_that_was_captured_and_not_yet_saved_is_not_lost_for_the_next_one(tmp_path: Path) -> None:
+    end = MANY + 20
+
+    async def live() -> None:
+        (tmp_path / "input.jsonl").write_bytes(b"\n" * end)
+        settings = FileSettings(
+            str(tmp_path / "input.jsonl"), str(tmp_path / "out.jsonl"), tmp_path / "state", "", "app"
+        )
+        transport = FileTransport(settings)
+        await transport.start(Nobody())
+        handle = transport.partition(settings.partition)
+        await handle.fence()
+        await handle.seek(0)
+        form = InputFormat(lines=True)
+        processor = Processor(settings.partition, ForecastSettings(hidden=4), form, every_step=False)
+        metrics = Metrics(version="0", backend="numpy", cell="gru", horizons=(1,))
+
+        async def capture(offset: int) -> tuple[SnapshotPages, float]:
+            return processor.capture(offset)
+
+        publisher = Publisher(
+            handle,
+            capture,
+            (metrics, metrics.partition("input.jsonl", 0)),
+            commit_interval=0.0,
+            snapshot_interval=0.0,
+            ended=lambda: None,
+        )
+        publisher.add(processor.process(raw(0, MANY), 1 << 20), MANY)
+        await publisher.advance(MANY)  # the commit is on its way, the state is captured and waits for it
+        publisher.add(processor.process(raw(MANY, end), 1 << 20), 20)
+        await publisher.finish()
+        await publisher.save(end)
+        stored = await handle.restore()
+        assert stored is not None
+        revived, _, offset = restore(stored)
+        assert offset == publisher.snapshot == publisher.committed == end
+        assert revived.step_number == processor.forecaster.step_number == end
+        await handle.close()
+        await transport.stop()
+
+    asyncio.run(live())
