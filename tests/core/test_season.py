@@ -89,13 +89,18 @@ def test_a_season_with_many_steps_has_coarser_phases() -> None:
     assert (found.steps, found.phases) == (600, season.PHASES)
 
 
+def week(seed: int) -> Array:
+    """Days with a wave, weekends nearly without: (4, 2048)."""
+    random = np.random.default_rng(seed)
+    days = np.arange(2048) // 24 % 7
+    made: Array = wave(seed, 24, n=2048, noise=0.3) * np.where(days < 5, 3.0, 0.3) + 0.1 * random.normal(
+        size=(4, 2048)
+    )
+    return made
+
+
 def test_a_week_is_found_where_its_days_differ() -> None:
-    random = np.random.default_rng(6)
-    day = np.arange(2048) // 24 % 7
-    history = wave(6, 24, n=2048, noise=0.3) * np.where(day < 5, 3.0, 0.3) + 0.1 * random.normal(size=(4, 2048))
-    found = season.find(history, HOUR)
-    assert found is not None
-    assert found.steps == 168
+    assert season.find(week(6), HOUR) == Season(168, 7 * DAY, 168)
 
 
 @pytest.mark.parametrize("kind", ["white noise", "random walks"])
@@ -119,9 +124,8 @@ def test_a_season_that_was_found_is_kept_where_the_history_no_longer_shows_it() 
 
 
 def test_a_season_that_was_found_is_kept_against_one_that_is_only_a_little_better() -> None:
-    history = wave(8, 24, n=2000)
-    assert season.find(history, HOUR, Season(48, 2 * DAY, 48)) == Season(48, 2 * DAY, 48)
-    assert season.find(history, HOUR) == Season(24, DAY, 24)
+    present = Season(24, DAY, 24)
+    assert season.find(week(6), HOUR, present) == present
 
 
 def test_a_season_gives_way_to_one_that_is_much_better() -> None:
