@@ -20,6 +20,7 @@ from streamrnn.engine.stream_table import StreamTable, ring
 F = LINEAR_FEATURES
 SLOW, FAST = 1.0, 4.0  # step sizes over the shared curvature
 FEATURE_LIMIT = 10.0
+WHOLE = 16  # columns that BLAS takes at once
 REFRESH = 1.02  # the inverse is computed anew when the weight behind the moments has grown by this factor
 
 Rows = dict[str, Array]
@@ -196,7 +197,10 @@ class Readouts:
 
 
 def rows_product(rows: Array, matrix: Array) -> Array:
-    """Rows @ matrix, rounded alike for any number of rows: a product of one row would use another kernel."""
-    if rows.shape[-2] > 1:
-        return rows @ matrix
-    return (array_module(rows).repeat(rows, 2, axis=-2) @ matrix)[..., :1, :]
+    """Rows @ matrix, rounded alike for any number of rows: (..., B, n), (..., n, m) -> (..., B, m)."""
+    xp, B, m = array_module(rows), rows.shape[-2], matrix.shape[-1]
+    if B == 1:  # a product of one row uses another kernel
+        rows = xp.repeat(rows, 2, axis=-2)
+    if m % WHOLE:  # what is left of the columns uses kernels that depend on the number of rows
+        matrix = xp.concatenate([matrix, xp.zeros((*matrix.shape[:-1], -m % WHOLE), matrix.dtype)], axis=-1)
+    return (rows @ matrix)[..., :B, :m]

@@ -78,11 +78,12 @@ def test_a_gain_is_its_formula_and_knows_at_most_so_many_steps(rate: float) -> N
             np.testing.assert_allclose(made[b, p], expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("n", [F, F + 4, F + 6])  # without a panel, and with those of two and three features
 @pytest.mark.parametrize("B", [2, 3, 17, 256, 512])
-def test_rows_alone_and_in_company_agree_bit_for_bit(B: int) -> None:
+def test_rows_alone_and_in_company_agree_bit_for_bit(n: int, B: int) -> None:
     random = np.random.default_rng(B)
-    phi = random.normal(size=(B, F)).astype("float32")
-    P = random.normal(size=(F, F)).astype("float32")
+    phi = random.normal(size=(B, n)).astype("float32")
+    P = np.asarray(shared_curvature.inverse(phi.T @ phi, B, B), "float32")
     counted = random.integers(10, 9000, B).astype(float)
     together = rows_product(phi, P)
     gains = shared_curvature.gains(together, phi, 4.0, counted)
@@ -91,3 +92,13 @@ def test_rows_alone_and_in_company_agree_bit_for_bit(B: int) -> None:
         alone = rows_product(phi[row], P)
         np.testing.assert_array_equal(alone[0], together[b])
         np.testing.assert_array_equal(shared_curvature.gains(alone, phi[row], 4.0, counted[row])[0], gains[b])
+
+
+@pytest.mark.parametrize("D", [2, 3])
+def test_rows_of_several_features_agree_alone_and_in_company_bit_for_bit(D: int) -> None:
+    random = np.random.default_rng(D)
+    phi = random.normal(size=(D, 40, F + 2 * D)).astype("float32")
+    P = np.asarray(shared_curvature.inverse(phi.transpose(0, 2, 1) @ phi, 40, 40), "float32")
+    together = rows_product(phi, P)
+    for b in range(40):
+        np.testing.assert_array_equal(rows_product(phi[:, b : b + 1], P)[:, 0], together[:, b])

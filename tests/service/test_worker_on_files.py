@@ -339,15 +339,15 @@ def test_a_reader_that_goes_away_ends_the_run_with_1_and_one_line(world: World) 
 
 
 def test_a_setting_that_may_change_goes_on_where_the_last_run_ended(world: World) -> None:
-    lines = records(900, streams=3)
+    lines = records(1800, streams=3)
     world.write(lines[:600])
     world.run()
     world.write(lines[600:])
     world.run("forecast.coverage=0.3")
     made = world.forecasts()
-    assert [line["offset"] for line in made] == list(range(900))
+    assert [line["offset"] for line in made] == list(range(1800))
     before, after = (
-        sum(line["upper"][0] - line["lower"][0] for line in made[first : first + 250]) for first in (350, 650)
+        sum(line["upper"][0] - line["lower"][0] for line in made[first : first + 250]) for first in (350, 1550)
     )
     assert 0 < after < 0.7 * before
 
