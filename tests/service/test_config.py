@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from streamrnn.errors import ConfigError
 from streamrnn.service.config import Config, effective_yaml, load_config
 from streamrnn.service.quantities import Duration, Horizons, Secret, Size
-from streamrnn.service.settings import NOT_YET, KafkaSettings
+from streamrnn.service.settings import NOT_YET, KafkaSettings, ModelSettings
 
 EXAMPLES = Path(__file__).parents[2] / "config"
 
@@ -56,8 +56,10 @@ def test_the_full_example_names_every_setting() -> None:
     assert keys(given) == keys(yaml.safe_load(effective_yaml(Config())))
 
 
-def test_the_backtest_example_differs_from_the_defaults_by_its_name_alone() -> None:
-    assert load_config(EXAMPLES / "score.yaml", [], {}) == Config(app_id="score")
+def test_the_backtest_example_differs_from_the_defaults_by_its_name_and_its_readouts_alone() -> None:
+    assert load_config(EXAMPLES / "score.yaml", [], {}) == Config(
+        app_id="score", model=ModelSettings(readout="exact")
+    )
 
 
 def test_the_file_example_reads_and_writes_files() -> None:
@@ -247,7 +249,7 @@ def test_every_key_of_features_to_come_exists(key: str) -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        "anomalies.topic=a", "model.cell=lstm", "model.cell=relu", "model.layers=2", "model.readout=exact",
+        "anomalies.topic=a", "model.cell=lstm", "model.cell=relu", "model.layers=2",
         "model.initial=m", "learning.optimiser=sgd", "compute.backend=cupy", "http.token=t", "http.tls_cert_file=c",
         "http.tls_key_file=k",
     ],
