@@ -397,8 +397,8 @@ def test_a_second_process_on_the_same_state_is_refused_and_says_who_lives_there(
 def alive(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A daemon on a pipe that stays open, after 600 records of three streams and the odd ones."""
     world = World(tmp_path_factory.mktemp("alive"))
-    arguments = world.arguments("file.input=-", "file.output=out.jsonl", "forecast.horizons=[1, 24]")
-    with running(world.folder, *arguments, piped=True) as daemon:
+    sets = ("file.input=-", "forecast.horizons=[1, 24]", "state.snapshot_interval=100ms")
+    with running(world.folder, *world.arguments(*sets), piped=True) as daemon:
         daemon.feed(b"".join(line + b"\n" for line in [*records(600, streams=3), *(odd for odd, _, _ in ODD)]))
         until(lambda: "running" in daemon.said())
         until(lambda: daemon.status()["tasks"][0]["committed"] == 600 + len(ODD))
