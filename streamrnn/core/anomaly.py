@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamrnn.core.backend import Array, array_module
+from streamrnn.core.scaling import NEGLIGIBLE
 
 CHANNELS = 4
 BINS, BINS_AN_OCTAVE, LOWEST = 80, 5.0, -8.0  # bins of log2(u)
@@ -105,7 +106,7 @@ def _channels(memory: Array, value: Array, error: Array, known: Array) -> Array:
     n = memory[:, COUNT] + 1.0
     size = memory[:, ERROR].copy()
     error = xp.where(known, error, 0.0)
-    ratio = xp.clip(error / xp.where(size > 0, size, xp.inf), -RATIO_LIMIT, RATIO_LIMIT)
+    ratio = xp.clip(error / xp.where(size > NEGLIGIBLE, size, xp.inf), -RATIO_LIMIT, RATIO_LIMIT)
     magnitude = xp.abs(error)
     magnitude = xp.where(size > 0, xp.minimum(magnitude, ERROR_LIMIT * size), magnitude)
     memory[:, ERROR] += known * xp.maximum(1.0 / n, 1.0 / ERROR_WINDOW) * (1.25 * magnitude - size)
@@ -117,7 +118,7 @@ def _channels(memory: Array, value: Array, error: Array, known: Array) -> Array:
         memory[:, column] = xp.where(first, value, memory[:, column])
     memory[:, RECENT] += known * (value - memory[:, RECENT]) / 10.0
     slow, width = memory[:, SLOW].copy(), memory[:, DEVIATION].copy()
-    unit = xp.where(width > 0, width, xp.inf)
+    unit = xp.where(width > NEGLIGIBLE, width, xp.inf)
     far, stretch = xp.abs(value - slow) / unit, xp.abs(memory[:, RECENT] - slow) / unit
     away = value - slow
     away = xp.where(width > 0, xp.clip(away, -DEVIATION_LIMIT * width, DEVIATION_LIMIT * width), away)

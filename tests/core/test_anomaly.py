@@ -98,6 +98,16 @@ def test_an_alarm_makes_the_next_one_of_its_kind_harder() -> None:
     assert (surprise[spikes[:3], 0] > 0.98).all()  # the record by itself goes on being surprising
 
 
+def test_a_jump_across_all_that_a_number_can_be_overflows_nowhere() -> None:
+    T = 300
+    value = 1e-320 * np.random.default_rng(13).integers(-9, 9, (T, 2)).astype(float)
+    value[200], value[250:] = [1e150, 1.0], 1e150
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        surprise, alarm = judged(value, value, np.ones((T, 2), bool))
+    assert np.isfinite(surprise[100:]).all()
+    assert np.isfinite(alarm[100:]).all()
+
+
 def test_a_row_is_scored_alike_alone_and_in_company() -> None:
     value, error, known = spoilt(12, 300, 3)
     together = judged(value, error, known)
