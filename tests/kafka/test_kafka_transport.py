@@ -93,7 +93,10 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
     complaints: list[dict[str, Any]] = []
 
     async def watched() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        asyncio.get_running_loop().set_exception_handler(
+            # aiokafka 0.14 forgets the connection of a bootstrap that is cancelled; its finaliser closes it
+            lambda _, context: context["message"] == "Unclosed AIOKafkaConnection" or complaints.append(context)
+        )
         await scenario
         gc.collect()  # an error that nobody has read is told of when its future goes
         await asyncio.sleep(0)
