@@ -17,8 +17,8 @@ demo: $(READY)
 test: $(READY)  ## everything, the real broker included
 	$(BIN)/pytest
 
-test-fast: $(READY)  ## everything but the broker's tests
-	$(BIN)/pytest -m 'not kafka'
+test-fast: $(READY)  ## everything but the broker's tests, on all cores
+	$(BIN)/pytest --numprocesses auto -m 'not kafka'
 
 format: $(READY)
 	$(BIN)/ruff format .

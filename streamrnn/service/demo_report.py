@@ -8,7 +8,6 @@ from rich.table import Table
 
 from streamrnn.service.demo import HORIZONS, Demo
 from streamrnn.service.plot import draw
-from streamrnn.service.score import Sums
 
 SHOWN = "JFK.temp"
 SHOWN_ROWS = 10 * 24
@@ -18,7 +17,7 @@ UNITS = {"temp": "°F", "dewp": "°F", "humid": "%", "wind_speed": "mph", "press
 def show_demo(out: Console, demo: Demo) -> None:
     """Errors against persistence and the seasonal naive for each variable, coverage, and speed."""
     names = np.array([name.partition(".")[2] for name in demo.table.names])
-    table = Table(title="Mean absolute error, 1 hour and 24 hours ahead", title_justify="left")
+    table = Table(title="Root mean squared error, 1 hour and 24 hours ahead", title_justify="left")
     table.add_column("hours", justify="right")
     table.add_column("variable")
     for heading in ("streamrnn", "persistence", "same hour yesterday", "gain", "coverage"):
@@ -26,9 +25,9 @@ def show_demo(out: Console, demo: Demo) -> None:
     for p, horizon in enumerate(HORIZONS):
         for name in dict.fromkeys(names.tolist()):
             chosen = names == name
-            errors = {rival: sums.absolute[p, chosen] * demo.score.scale[chosen] for rival, sums in sums_of(demo)}
+            squared = [sums.squared[p, chosen] * demo.score.scale[chosen] ** 2 for sums in demo.score.sums.values()]
             count = demo.score.sums["forecast"].count[p, chosen].sum()
-            told = [f"{errors[rival].sum() / count:.2f} {UNITS[name]}" for rival, _ in sums_of(demo)]
+            told = [f"{np.sqrt(rival.sum() / count):.2f} {UNITS[name]}" for rival in squared]
             table.add_row(str(horizon), name, *told, *_gain(demo, p, chosen))
         every = np.ones(len(names), bool)
         table.add_row(str(horizon), "all", "", "", "", *_gain(demo, p, every), style="bold", end_section=True)
@@ -40,15 +39,10 @@ def show_demo(out: Console, demo: Demo) -> None:
     )
 
 
-def sums_of(demo: Demo) -> list[tuple[str, Sums]]:
-    """What was summed of the forecasts, then of each rival."""
-    return list(demo.score.sums.items())
-
-
 def _gain(demo: Demo, p: int, chosen: np.ndarray) -> tuple[str, str]:
     """How much smaller the error is than persistence's, the mean over these streams; and the coverage."""
     sums = demo.score.sums
-    ratio = sums["forecast"].absolute[p, chosen] / sums["persistence"].absolute[p, chosen]
+    ratio = np.sqrt(sums["forecast"].squared[p, chosen] / sums["persistence"].squared[p, chosen])
     covered = sums["forecast"].covered[p, chosen].sum() / sums["forecast"].count[p, chosen].sum()
     return f"{1 - ratio.mean():+.0%}", f"{covered:.1%}"
 
