@@ -24,6 +24,9 @@ REGRET_CLIP = 50.0
 ERROR_WINDOW = 300
 PRIOR_PERSISTENCE, PRIOR_OTHER = 2.0, -1.0
 LAST_PRIOR = (1.0, 0.5)  # the average, persistence
+SHOCK = 20.0  # an error counts at most this many times the running root mean squared error,
+SHOCK_FLOOR = 0.01  # of which the square is at least this, or a series that was frozen would never learn again,
+SHOCK_FROM = 20  # once so many labels have arrived
 POOL_CLIP = 4.0  # what other series say of an expert weighs at most as much as a regret of this many deviations
 TINY = 1e-12
 FLOOR = 1e-6  # under a root of V: weights are known to 1e-7, and so small a regret must not look like a certain one
@@ -65,6 +68,18 @@ def mix(experts: Array, regrets: Regrets, prior: Array) -> tuple[Array, Array]:
     return mixed, published
 
 
+def shock(error: Array, counted: Array) -> Array:
+    """The largest error that still counts in full, given q and the labels so far: (B, P), (B, P) -> (B, P).
+
+    A reading 200 times out (a unit mistaken, a sentinel nobody declared) is followed by one error of that size up and
+    one down. Learnt from as they are, two squared errors outweigh all that came before.
+    """
+    xp = array_module(error)
+    limit: Array = SHOCK * xp.sqrt(xp.maximum(error, SHOCK_FLOOR))
+    limit[counted < SHOCK_FROM] = xp.inf
+    return limit
+
+
 def learn(
     experts: Array, mixed: Array, published: Array, label: Array, valid: Array, counted: Array, regrets: Regrets
 ) -> Array:
@@ -75,7 +90,7 @@ def learn(
     """
     xp = array_module(experts)
     dtype = experts.dtype
-    squared = (published - label) ** 2
+    squared = xp.minimum(xp.abs(published - label), shock(regrets.error, counted)) ** 2
     gain = valid * xp.maximum(1.0 / ERROR_WINDOW, 1.0 / (counted + 1.0)).astype(dtype)
     regrets.error += gain * (squared - regrets.error)
     unit = valid * 2.0 / (regrets.error + TINY)  # (B, P)

@@ -111,12 +111,14 @@ def _learn_from_labels(
     published, below, above = made[..., M], made[..., M + 1], made[..., M + 2]
     error = label - published
     counted = g["scored"]
+    shock = mixture.shock(g["error"], counted)
+    heeded = published + xp.clip(error, -shock, shock)  # the label, as far as least squares may believe it
 
     regrets = mixture.learn(made[..., :K], made[..., K:M], published, label, valid, counted, _regrets(g))
     intervals.learn(g["quantiles"], g["error_size"], error, below, above, valid, counted, settings.coverage)
     change = made[..., 1]
-    model.readouts.learn(table, g, slots, label - change, valid, counted)
-    target = label - model.network_base * change
+    model.readouts.learn(table, g, slots, heeded - change, valid, counted)
+    target = heeded - model.network_base * change
     gain = valid * xp.maximum(1.0 / scaling.INPUT_WINDOW, 1.0 / (counted + 1.0)).astype("float32")
     g["target_square"] += gain * (target * target - g["target_square"])
     if settings.learning:

@@ -23,9 +23,14 @@ class SlowMixture:
         last = [self.last_R[i] / math.sqrt(self.last_V[i] + 1e-6) + (1.0, 0.5)[i] for i in range(2)]
         return mixed, weighted(last, [sum(mixed) / len(mixed), 0.0])
 
+    def shock(self) -> float:
+        """The largest error that still counts in full."""
+        return 20 * math.sqrt(max(self.q, 0.01)) if self.n >= 20 else math.inf
+
     def learn(self, experts: list[float], mixed: list[float], published: float, y: float) -> None:
         """Take in the label of what was forecast."""
-        self.q += max(1 / 300, 1 / (self.n + 1)) * ((published - y) ** 2 - self.q)
+        error = min(abs(published - y), self.shock())
+        self.q += max(1 / 300, 1 / (self.n + 1)) * (error**2 - self.q)
         self.n += 1
 
         def regret(forecast: float, other: float) -> float:

@@ -34,7 +34,7 @@ def test_the_mixture_is_its_equations_a_float_at_a_time(seed: int) -> None:
     regrets, counted = fresh(B, P, "float64"), np.zeros((B, P), "int32")
     skill = np.array([1.0, 0.3, 0.6, 3.0])
     for t in range(T):
-        label = random.standard_t(3, (B, P)) * (10.0 if t == 200 else 1.0)
+        label = random.standard_t(3, (B, P)) * (1000.0 if t == 200 else 1.0)
         experts = label[..., None] + skill * random.normal(size=(B, P, K))
         experts[..., 0] = 0.0
         valid = random.random((B, P)) < 0.9
@@ -178,3 +178,10 @@ def test_law_6_no_long_stretch_is_worse_than_persistence() -> None:
                 kept[kind] += int(number)
     for kind, number in kept.items():
         assert number >= 0.99 * of_all, f"{kind}: {number} of {of_all} stretches"
+
+
+def test_one_wild_label_moves_the_running_error_by_no_more_than_a_shock_and_a_frozen_series_thaws() -> None:
+    error = np.array([[4.0, 0.0]])
+    counted = np.full((1, 2), 1000)
+    np.testing.assert_allclose(mixture.shock(error, counted), [[40.0, 2.0]])
+    assert np.isinf(mixture.shock(error, counted * 0)).all()

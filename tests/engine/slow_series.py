@@ -65,7 +65,13 @@ class Horizon:
         self.size = 0.0
         self.scored = 0
 
+    def heeded(self, made: Made, label: float) -> float:
+        """The label, as far as least squares may believe it."""
+        shock = self.mixture.shock()
+        return made.published + max(-shock, min(shock, label - made.published))
+
     def learn(self, made: Made, label: float) -> None:
+        heeded = self.heeded(made, label)
         self.mixture.learn(made.experts, made.mixed, made.published, label)
         error = label - made.published
         if self.scored > 0:
@@ -74,7 +80,7 @@ class Horizon:
             self.lower = max(0.0, self.lower + rate * ((-error > made.below) - (1 - COVERAGE) / 2))
             self.upper = max(0.0, self.upper + rate * ((error > made.above) - (1 - COVERAGE) / 2))
         self.size += max(1 / 100, 1 / (self.scored + 1)) * (abs(error) - self.size)
-        target = label - made.change if self.beyond_one_step else label
+        target = heeded - made.change if self.beyond_one_step else heeded
         self.target_square += max(1 / 2000, 1 / (self.scored + 1)) * (target**2 - self.target_square)
         self.scored += 1
 
@@ -145,9 +151,10 @@ class SlowSeries:
             label = (value - origin.value) / origin.scale
             if h == min(self.horizons):
                 known, missed = True, (label - made.published) * origin.scale
+            heeded = horizon.heeded(made, label)
             for each, gain in zip(self.exact, origin.gains, strict=True):
-                each.learn(h, origin.features, gain, label - made.change)
-            self.shared.learn(h, origin.scaled, label - made.change, horizon.scored)
+                each.learn(h, origin.features, gain, heeded - made.change)
+            self.shared.learn(h, origin.scaled, heeded - made.change, horizon.scored)
             horizon.learn(made, label)
         return self.judge.judge(value, missed, known)
 
