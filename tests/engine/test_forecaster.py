@@ -88,7 +88,7 @@ def test_the_forecaster_does_what_the_recipe_says_a_series_at_a_time(
     for n, series in enumerate(slow):  # the reference has met all that it is a reference for
         assert series.horizons[3].scored > 200
         opinion = np.abs(made.mean[n::N, :, 0] - batch.values[n::N]) / series.square**0.5
-        assert (np.nanquantile(opinion[100:], 0.75, axis=0) > [0.02, 0.1]).all()  # far from persistence
+        assert (np.nanquantile(opinion[100:], 0.75, axis=0) > 0.02).all()  # far from persistence
     assert (made.anomaly >= 0.999).any()
 
 
