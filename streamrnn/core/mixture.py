@@ -21,7 +21,7 @@ from streamrnn.core.backend import Array, array_module
 MEMORIES = (0.9995, 1.0)
 LAST_MEMORY = 0.9998
 REGRET_CLIP = 50.0
-ERROR_WINDOW = 300
+ERROR_WINDOW = 1000  # shorter ones would let a burst of large errors count no more than a quiet spell
 PRIOR_PERSISTENCE, PRIOR_OTHER = 2.0, -1.0
 LAST_PRIOR = (1.0, 0.5)  # the average, persistence
 SHOCK = 20.0  # an error counts at most this many times the running root mean squared error,

@@ -1,7 +1,8 @@
 """The linear experts of a series: how they forecast, remember and learn.
 
-`exact` is recursive least squares with F² floats a readout, for some thousand series; `shared` has one curvature for
-all series of the task and F floats a readout. Both are handed features φ and labels (x[t+h] - base) / S.
+Exact ones are recursive least squares with F² floats a readout: two over all features where `model.readout` is exact,
+for some thousand series, else one over few. Shared ones have one curvature for all series of the task and F floats a
+readout. Both are handed features φ and labels (x[t+h] - base) / S.
 
     predict    experts' forecasts at an origin; what its labels will need goes to the rings by origin
     learn      labels that have arrived, each with the features of its own origin
@@ -60,9 +61,9 @@ class ExactReadout:
 class SharedReadouts:
     """Readouts over the curvature that all series of the task share: `rates` by name, and one with the panel."""
 
-    def __init__(self, settings: ForecastSettings, rates: dict[str, float], *, panel: bool, xp: ModuleType) -> None:
+    def __init__(self, settings: ForecastSettings, rates: dict[str, float], *, xp: ModuleType) -> None:
         self.xp, self._D, self._rates = xp, settings.features, rates
-        self._panel = panel_features(settings) if panel else 0
+        self._panel = panel_features(settings)
         self.names = (*rates, *(["panel"] if self._panel else []))
         self.pooled = tuple(f"{name}_weights" for name in self.names)
         self.stepped = ("feature_square", "strength", *self.pooled)
@@ -149,18 +150,15 @@ class Readouts:
 
     def __init__(self, settings: ForecastSettings, xp: ModuleType = np) -> None:
         self.xp, self._settings = xp, settings
-        width = F + settings.hidden + panel_features(settings)
+        self._kept = SMALL
+        self._exact = [ExactReadout("small", SMALL, readout.FORGETTING)]
         if settings.readout == "exact":
+            self._kept = F + settings.hidden + panel_features(settings)
             self._exact = [
                 ExactReadout("linear", F + settings.hidden, readout.FORGETTING),
-                ExactReadout("panel", width, 1.0),
+                ExactReadout("whole", self._kept, 1.0),
             ]
-            self.shared = SharedReadouts(settings, {"slow": SLOW}, panel=False, xp=xp)
-            self._kept = width
-        else:
-            self._exact = [ExactReadout("small", SMALL, readout.FORGETTING)]
-            self.shared = SharedReadouts(settings, {"slow": SLOW, "fast": FAST}, panel=True, xp=xp)
-            self._kept = SMALL
+        self.shared = SharedReadouts(settings, {"slow": SLOW, "fast": FAST}, xp=xp)
         self.names = (*(each.name for each in self._exact), *self.shared.names)
         parts: tuple[ExactReadout | SharedReadouts, ...] = (*self._exact, self.shared)
         self.stepped = tuple(name for part in parts for name in part.stepped)

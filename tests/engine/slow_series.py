@@ -91,12 +91,10 @@ class SlowSeries:
     def __init__(self, forecaster: Forecaster) -> None:
         self.model, horizons, H = forecaster.model, forecaster.settings.horizons, forecaster.settings.hidden
         P = forecaster.model.readouts.shared.P.astype(float).tolist()
+        self.shared = SlowShared(P, [1.0, 4.0], horizons)
+        self.exact = [SlowExact(16, 0.9998, horizons)]
         if forecaster.settings.readout == "exact":
             self.exact = [SlowExact(48 + H, 0.9998, horizons), SlowExact(48 + H, 1.0, horizons)]
-            self.shared = SlowShared(P, [1.0], horizons)
-        else:
-            self.exact = [SlowExact(16, 0.9998, horizons)]
-            self.shared = SlowShared(P, [1.0, 4.0], horizons)
         experts = 3 + len(self.exact) + len(self.shared.rates)
         self.horizons = {h: Horizon(experts, h) for h in horizons}
         self.profiles = SlowProfiles(forecaster.table.season, horizons)
