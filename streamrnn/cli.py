@@ -125,14 +125,7 @@ def backtest(
     from streamrnn.service import plot as drawing
     from streamrnn.service.backtest import backtest as run_backtest
 
-    table, stem = _read(data, time_format)
-    features = [f"input.features={len(table.names)}"] if multivariate else []
-    config = _load(path, (*sets, *features))
-    if not multivariate and config.input.features != 1:
-        raise ConfigError(
-            f"{path}: input.features: is {config.input.features}, but each column of {data} is a stream of one "
-            "feature. Pass --multivariate to make the columns the features of one stream"
-        )
+    table, stem, config = _table_and_config(path, sets, data, time_format, multivariate=multivariate)
     if plot is not None and not drawing.available():
         raise ConfigError(drawing.HOW_TO_GET_IT)
     for path_written in (report, plot):
@@ -151,6 +144,7 @@ def backtest(
             multivariate=multivariate,
             output=sink,
             keep=PLOT_ROWS if plot else 0,
+            initial=assembly.initial_model(config),
             on_rows=lambda rows: done(rows * (1 if multivariate else len(table.names))),
         )
     entries = made.score.report()
@@ -178,6 +172,40 @@ def backtest(
                 coverage=config.forecast.coverage,
             )
         _say_where(plot)
+
+
+@commands.command()
+@_configured
+@_reads_csv
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Write the model here.")
+def train(
+    path: Path, sets: tuple[str, ...], data: Path, multivariate: bool, time_format: str | None, output: Path
+) -> None:
+    """Learn from history, so that new streams begin with what others taught: `model.initial: MODEL`.
+
+    Example: streamrnn train -c config/streamrnn.yaml history.csv --output model.safetensors
+    """
+    from streamrnn.service import assembly
+    from streamrnn.service.backtest import backtest as run_backtest
+    from streamrnn.service.model_file import write_model
+
+    table, stem, config = _table_and_config(path, sets, data, time_format, multivariate=multivariate)
+    _check_writable(output)
+    with _progress("train", len(table.values) * (1 if multivariate else len(table.names))) as done:
+        made = run_backtest(
+            table,
+            assembly.forecast_settings(config),
+            topic=data.name,
+            stem=stem,
+            multivariate=multivariate,
+            initial=assembly.initial_model(config),
+            on_rows=lambda rows: done(rows * (1 if multivariate else len(table.names))),
+        )
+    _show_report(f"{data.name}: errors in standard deviations of each column", made.score.report())
+    with _writing(output) as file:
+        write_model(made.forecaster, file)
+    updates = made.forecaster.model.updates
+    _out().print(f"{made.records:,} records, {updates:,} weight updates. Go on with: --set model.initial={output}")
 
 
 @commands.command()
@@ -284,7 +312,7 @@ def _not_yet(name: str) -> click.Command:
     return command
 
 
-for _name in ("train", "tail", "state"):
+for _name in ("tail", "state"):
     commands.add_command(_not_yet(_name))
 
 
@@ -292,6 +320,21 @@ def _load(path: Path, sets: tuple[str, ...]) -> Any:
     from streamrnn.service.config import load_config
 
     return load_config(path, sets, os.environ)
+
+
+def _table_and_config(
+    path: Path, sets: tuple[str, ...], data: Path, time_format: str | None, *, multivariate: bool
+) -> Any:
+    """The table, the file's stem, and the configuration with the features that the table has."""
+    table, stem = _read(data, time_format)
+    features = [f"input.features={len(table.names)}"] if multivariate else []
+    config = _load(path, (*sets, *features))
+    if not multivariate and config.input.features != 1:
+        raise ConfigError(
+            f"{path}: input.features: is {config.input.features}, but each column of {data} is a stream of one "
+            "feature. Pass --multivariate to make the columns the features of one stream"
+        )
+    return table, stem, config
 
 
 def _read(path: Path, time_format: str | None) -> Any:

@@ -21,8 +21,8 @@ from tests.service.program import ROOT, lines_of, parsed, running, streamrnn, un
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 LOG_LINE = re.compile(r"^\d{4}-\S+Z .*\n", re.MULTILINE)
-COMMANDS = ["run", "backtest", "check", "demo", "produce"]
-NOT_YET = ["train", "tail", "state"]
+COMMANDS = ["run", "backtest", "train", "check", "demo", "produce"]
+NOT_YET = ["tail", "state"]
 CSV = """time,a,b
 2024-01-01 00:00,1.5,10
 2024-01-01 01:00,,11
@@ -414,6 +414,28 @@ def test_the_forecasts_of_a_backtest_are_those_of_a_run_over_the_same_cells(fold
     assert made[-1]["model"] > 0
     where = ("topic", "offset")
     assert [{**line, **dict.fromkeys(where)} for line in made] == [{**line, **dict.fromkeys(where)} for line in ours]
+
+
+# train.
+
+
+def test_what_train_wrote_is_taken_by_a_backtest_and_by_a_run(folder: Path) -> None:
+    (folder / "data.csv").write_text(long_csv(360))
+    cold = backtest(folder)
+    said = good(folder, "train", "-c", "score.yaml", "data.csv", "--output", "model")
+    assert "weight updates. Go on with: --set model.initial=model" in said
+    warm = backtest(folder, "--set", "model.initial=model")
+    assert warm[0]["model"] > cold[-1]["model"] / 2  # it goes on from the updates that were made
+    assert warm[40]["mean"] != cold[40]["mean"]
+    (folder / "in.jsonl").write_text('{"stream": "a", "value": 1.5}\n')
+    done = streamrnn("run", "-c", "files.yaml", "--set", "model.initial=model", cwd=folder)
+    assert done.returncode == DONE, done.stderr.decode()
+    assert parsed(lines_of(folder / "out.jsonl"))[0]["model"] == warm[0]["model"]
+
+
+def test_a_model_that_is_not_there_is_2_before_anything_is_read(folder: Path) -> None:
+    said = complaint(folder, WRONG_USAGE, "run", "-c", "files.yaml", "--set", "model.initial=nowhere")
+    assert "model.initial: nowhere: cannot be read" in said
 
 
 # demo.

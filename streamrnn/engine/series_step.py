@@ -16,12 +16,13 @@ from streamrnn.engine.features import (
     seasonal,
     take_in,
 )
-from streamrnn.engine.layout import MEMORIES, SEEN, START_STRIDE, VALUE
+from streamrnn.engine.layout import DIFFERENCES, MEMORIES, SEEN, START_STRIDE, VALUE
 from streamrnn.engine.shared_model import SharedModel
 from streamrnn.engine.stream_table import StreamTable, ring
 from streamrnn.records import Scores
 
 TARGET_CLIP = 20.0
+GROWN = DIFFERENCES + 1.0  # values until which a forecast is drawn to persistence: the features look back so far
 
 # the slabs that every step reads and writes as a whole; the others are rings, of which it touches single slots
 STEPPED = (
@@ -80,6 +81,7 @@ def step_series(table: StreamTable, model: SharedModel, rows: Array, value: Arra
     experts[:, :, -1] = recurrent * xp.sqrt(g["target_square"]) + model.network_base * change
     xp.clip(experts, -WIDEST, WIDEST, out=experts)
     mixed, published = mixture.mix(experts, _regrets(g), model.prior)
+    published *= xp.minimum(g["moments"][:, SEEN] / GROWN, 1.0).astype("float32")[:, None]
     below, above = intervals.bounds(g["quantiles"], g["error_size"])
 
     told = xp.concatenate([experts, mixed, xp.stack([published, below, above], axis=-1)], axis=-1)

@@ -5,11 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from streamrnn import __version__
 from streamrnn.engine.decoder import InputFormat
 from streamrnn.engine.readouts import Readouts
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.service.metrics import Metrics
+from streamrnn.service.model_file import read_model
 from streamrnn.service.settings import Config
 from streamrnn.service.task import TaskSettings
 from streamrnn.service.worker import Worker
@@ -58,8 +61,15 @@ def input_format(config: Config) -> InputFormat:
     )
 
 
+def initial_model(config: Config) -> dict[str, np.ndarray] | None:
+    """What a trained model passes on, if one is configured. Raises ConfigError."""
+    if config.model.initial is None:
+        return None
+    return read_model(Path(config.model.initial), forecast_settings(config))
+
+
 def task_settings(config: Config) -> TaskSettings:
-    """What a task needs to know."""
+    """What a task needs to know. Raises ConfigError for a model that does not fit."""
     return TaskSettings(
         forecast=forecast_settings(config),
         form=input_format(config),
@@ -68,6 +78,7 @@ def task_settings(config: Config) -> TaskSettings:
         commit_interval=config.kafka.commit_interval,
         snapshot_interval=config.state.snapshot_interval,
         rebuild=config.state.rebuild,
+        initial=initial_model(config),
     )
 
 

@@ -1,7 +1,7 @@
 """A table's forecasts, row by row, by the very Forecaster that the daemon runs."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -10,6 +10,7 @@ import numpy as np
 from streamrnn.engine.encoder import Encoder
 from streamrnn.engine.forecaster import Forecaster
 from streamrnn.engine.settings import ForecastSettings
+from streamrnn.engine.warm_start import begin_with
 from streamrnn.errors import RecordError
 from streamrnn.records import ForecastBatch, RecordBatch, single_steps
 from streamrnn.service.score import Score, season_of
@@ -26,6 +27,7 @@ class Backtest:
     recent: np.ndarray  # (r, 3, P): lower, mean, upper of the first column's last rows, for a plot
     records: int
     seconds: float
+    forecaster: Forecaster  # as it is after the last row
 
 
 def records_of(table: CsvTable, names: list[bytes], first: int, stop: int, *, multivariate: bool) -> RecordBatch:
@@ -50,11 +52,13 @@ def backtest(
     multivariate: bool,
     output: BinaryIO | None = None,
     keep: int = 0,
+    initial: Mapping[str, np.ndarray] | None = None,
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> Backtest:
     """Forecast after every cell (after every row with `multivariate`), score it, and write one line each.
 
-    keep: rows of the first column's forecasts that are kept for a plot; on_rows: told the rows done.
+    keep: rows of the first column's forecasts that are kept for a plot; initial: what a trained model passes on;
+    on_rows: told the rows done.
     """
     began = time.perf_counter()
     names = [stem.encode()] if multivariate else [name.encode() for name in table.names]
@@ -62,6 +66,8 @@ def backtest(
         if not 1 <= len(name) <= 256:
             raise RecordError("validate", f"the stream's name {name!r} has {len(name)} bytes, expected 1 to 256")
     forecaster, encoder = Forecaster(settings), Encoder(topic, 0, settings.horizons)
+    if initial is not None:
+        begin_with(forecaster, initial)
     values = table.values
     if settings.missing:
         values = np.where(np.isin(values, settings.missing), np.nan, values)
@@ -80,7 +86,7 @@ def backtest(
             recent = recent[-(1 + keep * len(names) // CHUNK + 1) :]
         on_rows(stop)
     kept = np.concatenate(recent)[-keep:] if recent else np.zeros((0, 3, len(settings.horizons)))
-    return Backtest(score, kept, len(values) * len(names), time.perf_counter() - began)
+    return Backtest(score, kept, len(values) * len(names), time.perf_counter() - began, forecaster)
 
 
 def _chunks(rows: int, streams: int) -> Iterator[tuple[int, int]]:

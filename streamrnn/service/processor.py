@@ -1,6 +1,7 @@
 """One partition's records through decoder, forecaster and encoder: bytes in, bytes out, in the compute thread."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from streamrnn.engine.encoder import Encoder
 from streamrnn.engine.forecaster import Forecaster, Progress
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.snapshot import UNCHANGEABLE, SnapshotPages, SnapshotWriter, StoredSnapshot, restore
+from streamrnn.engine.warm_start import begin_with
 from streamrnn.errors import RefusedError
 from streamrnn.records import Scores
 from streamrnn.transport.contract import DeadLetter, EncodedBatch, PartitionId, RawBatch
@@ -32,12 +34,20 @@ class Processor:
     """The state of one task and what turns its records into messages."""
 
     def __init__(
-        self, partition: PartitionId, settings: ForecastSettings, form: InputFormat, *, every_step: bool
+        self,
+        partition: PartitionId,
+        settings: ForecastSettings,
+        form: InputFormat,
+        *,
+        every_step: bool,
+        initial: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self.partition, self.settings, self.every_step = partition, settings, every_step
         self.decoder = Decoder(form)
         self.encoder = Encoder(partition.topic, partition.partition, settings.horizons)
         self.forecaster = Forecaster(settings)
+        if initial is not None:
+            begin_with(self.forecaster, initial)
         self.writer = SnapshotWriter(self.forecaster)
 
     def restore(self, stored: StoredSnapshot) -> int:

@@ -202,7 +202,6 @@ NOT_YET: Final[Mapping[str, tuple[object, ...]]] = {
     "anomalies.topic": EVERY_OTHER,
     "model.cell": ("relu", "lstm"),
     "model.layers": EVERY_OTHER,
-    "model.initial": EVERY_OTHER,
     "learning.optimiser": EVERY_OTHER,
     "compute.backend": ("cupy",),
     "http.token": EVERY_OTHER,

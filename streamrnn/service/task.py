@@ -9,7 +9,10 @@ state may run ahead of a transaction that is under way, never of one that failed
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 from streamrnn.engine.decoder import InputFormat
 from streamrnn.engine.settings import ForecastSettings
@@ -44,6 +47,7 @@ class TaskSettings:
     commit_interval: float
     snapshot_interval: float
     rebuild: float
+    initial: Mapping[str, np.ndarray] | None = None  # what a trained model passes on
 
 
 class Task:
@@ -75,7 +79,7 @@ class Task:
     def _begin(self) -> None:
         """The state of a task that has read nothing."""
         s = self.settings
-        self._processor = Processor(self.partition, s.forecast, s.form, every_step=s.every_step)
+        self._processor = Processor(self.partition, s.forecast, s.form, every_step=s.every_step, initial=s.initial)
         self._failure: StreamRNNError | None = None
         self._publisher: Publisher | None = None
         self._slice_due = 0.0

@@ -130,6 +130,7 @@ class SlowSeries:
             recurrent = outputs[i] * math.sqrt(horizon.target_square) + (change if h > 1 else 0.0)
             experts = [0.0, change, *(each[h] + change for each in linear), recurrent]
             mixed, published = horizon.mixture.mix(experts)
+            published *= min(self.seen / 12, 1.0)
             below, above = horizon.lower * horizon.size, horizon.upper * horizon.size
             made[h] = Made(experts, mixed, published, below, above, change)
         self.origins.append(Origin(value, S, features, gains, scaled, made) if teaches else None)

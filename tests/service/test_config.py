@@ -250,7 +250,7 @@ def test_every_key_of_features_to_come_exists(key: str) -> None:
     "given",
     [
         "anomalies.topic=a", "model.cell=lstm", "model.cell=relu", "model.layers=2",
-        "model.initial=m", "learning.optimiser=sgd", "compute.backend=cupy", "http.token=t", "http.tls_cert_file=c",
+        "learning.optimiser=sgd", "compute.backend=cupy", "http.token=t", "http.tls_cert_file=c",
         "http.tls_key_file=k",
     ],
 )  # fmt: skip

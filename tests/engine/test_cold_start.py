@@ -1,0 +1,13 @@
+"""Streams that appear late, real weather: never absurd, and soon better for what others have taught."""
+
+from benchmarks.cold_start import beside_persistence, late_and_alone
+from streamrnn.service.demo import weather
+
+
+def test_streams_that_appear_late_begin_at_persistence_and_learn_faster_than_alone() -> None:
+    table = weather()
+    truth, late, alone = late_and_alone(table.values[:4000], table.times[:4000])
+    assert beside_persistence(truth, late, 0, 5) < 1.05
+    assert beside_persistence(truth, late, 0, 50) < 1.02
+    assert beside_persistence(truth, late, 50, 400) < 0.95
+    assert beside_persistence(truth, late, 50, 400) < beside_persistence(truth, alone, 50, 400)
