@@ -83,14 +83,14 @@ def shock(error: Array, counted: Array) -> Array:
 def learn(
     experts: Array, mixed: Array, published: Array, label: Array, valid: Array, counted: Array, regrets: Regrets
 ) -> Array:
-    """Take in labels that have arrived; returns this step's regrets r (B, P, G, K), 0 where not valid.
+    """Take in labels that have arrived, no further off than a shock; returns the regrets r (B, P, G, K), 0 if not valid.
 
     experts (B, P, K), mixed (B, P, G), published (B, P): as they were when forecast; label, valid (B, P);
     counted (B, P): labels this series has had before, for the gain of q.
     """
     xp = array_module(experts)
     dtype = experts.dtype
-    squared = xp.minimum(xp.abs(published - label), shock(regrets.error, counted)) ** 2
+    squared = (published - label) ** 2
     gain = valid * xp.maximum(1.0 / ERROR_WINDOW, 1.0 / (counted + 1.0)).astype(dtype)
     regrets.error += gain * (squared - regrets.error)
     unit = valid * 2.0 / (regrets.error + TINY)  # (B, P)

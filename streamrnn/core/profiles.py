@@ -1,6 +1,6 @@
 """Profiles: what a series is usually worth at each phase of the season, slow and fast.
 
-    p[phase] += max(α, 1 / (visits + 1)) (x - p[phase])
+    p[phase] += max(α, 1 / (visits + 1)) clip(x - p[phase], ±limit)      no limit at the first visit
 
 A phase that was never visited counts as the present level: early garbage would cost more than ignorance.
 """
@@ -30,9 +30,13 @@ def turn(season: Season, time: Array, steps: Array) -> Array:
     return both - xp.floor(both)
 
 
-def update(now: Array, visits: Array, value: Array, observed: Array) -> tuple[Array, Array]:
-    """The profiles at the present phase after its value: now (B, 2), visits (B,) -> both anew."""
+def update(now: Array, visits: Array, value: Array, limit: Array, observed: Array) -> tuple[Array, Array]:
+    """The profiles at the present phase after its value, and its visits.
+
+    now (B, 2); visits, value, limit, observed (B,).
+    """
     xp = array_module(now)
     rate = xp.maximum(xp.asarray(RATES, now.dtype), (1.0 / (visits + 1.0))[:, None]) * observed[:, None]
     counted = observed & (visits < MOST_VISITS)  # visits are bytes: one more would be none
-    return now + rate * (value[:, None] - now), visits + counted
+    limit = xp.where(visits > 0, limit, xp.inf)[:, None]
+    return now + rate * xp.clip(value[:, None] - now, -limit, limit), visits + counted

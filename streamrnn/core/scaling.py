@@ -9,6 +9,7 @@ from streamrnn.core.backend import Array, array_module
 SCALE_WINDOW = 5000
 SCALE_CLIP = 100.0  # a square counts at most this many times the present mean square
 LEVEL_WINDOWS = (16, 64, 256, 1024)
+REACH = 50.0  # levels and profiles heed a value at most this many S from where they are
 INPUT_WINDOW = 2000
 NEGLIGIBLE = 1e-150  # a smaller difference has no square in float64
 
@@ -30,17 +31,24 @@ def update_scale(square: Array, moves: Array, difference: Array) -> None:
     square += gain * (xp.where(first, d2, xp.minimum(d2, SCALE_CLIP * square)) - square)
 
 
-def update_levels(levels: Array, value: Array, seen: Array, observed: Array) -> None:
+def reach(scale: Array) -> Array:
+    """How far from an average a value still counts in full, (B,): without it one -9999 spoils it for a season."""
+    xp = array_module(scale)
+    limit: Array = xp.where(scale > 0, REACH * scale, xp.inf)
+    return limit
+
+
+def update_levels(levels: Array, value: Array, limit: Array, seen: Array, observed: Array) -> None:
     """Exponential averages of the value over each of LEVEL_WINDOWS, in place.
 
-        l += max(1/τ, 1/(n+1)) (x - l),   n = values seen before this one
+        l += max(1/τ, 1/(n+1)) clip(x - l, ±limit),   n = values seen before this one
 
-    levels (B, 4) float64; value, seen, observed (B,). Rows whose value was not observed stay as they are.
+    levels (B, 4) float64; value, limit, seen, observed (B,). Rows whose value was not observed stay as they are.
     """
     xp = array_module(levels)
     gain = xp.maximum(1.0 / xp.asarray(LEVEL_WINDOWS, levels.dtype), (1.0 / (seen + 1.0))[:, None])
     gain *= observed[:, None]
-    levels += gain * (value[:, None] - levels)
+    levels += gain * xp.clip(value[:, None] - levels, -limit[:, None], limit[:, None])
 
 
 def normalise(inputs: Array, mean_square: Array, steps: Array, limit: float) -> Array:

@@ -41,17 +41,19 @@ class Seasonal:
     waves: Array  # (B, 10) harmonics, 0 without a season
 
 
-def take_in(g: Rows, value: Array, missing: Array, time: Array) -> tuple[Array, Array]:
+def take_in(g: Rows, value: Array, missing: Array, time: Array) -> tuple[Array, Array, Array]:
     """Update value, scale, levels, differences and the usual interval between steps.
 
-    Returns S (B,), 0 while unknown, and the lateness of this step: elapsed / usual interval - 1 (B,).
+    Returns S (B,), 0 while unknown; how far from an average the value counted in full (B,); and the lateness of this
+    step: elapsed / usual interval - 1 (B,).
     """
     xp = array_module(value)
     moments, steps = g["moments"], g["steps"]
     seen = moments[:, SEEN]
     difference = xp.where(missing | (seen == 0), 0.0, value - moments[:, VALUE])
+    limit = scaling.reach(xp.sqrt(moments[:, SQUARE]))
     scaling.update_scale(moments[:, SQUARE], moments[:, MOVES], difference)
-    scaling.update_levels(g["levels"], value, seen, ~missing)
+    scaling.update_levels(g["levels"], value, limit, seen, ~missing)
     g["differences"][:, 1:] = g["differences"][:, :-1].copy()
     g["differences"][:, 0] = difference
 
@@ -66,10 +68,12 @@ def take_in(g: Rows, value: Array, missing: Array, time: Array) -> tuple[Array, 
     moments[:, TIME] = time
     moments[:, VALUE] = value
     moments[:, SEEN] += ~missing
-    return xp.sqrt(moments[:, SQUARE]), lateness
+    return xp.sqrt(moments[:, SQUARE]), limit, lateness
 
 
-def seasonal(table: StreamTable, g: Rows, rows: Array, value: Array, missing: Array, time: Array) -> Seasonal:
+def seasonal(
+    table: StreamTable, g: Rows, rows: Array, value: Array, limit: Array, missing: Array, time: Array
+) -> Seasonal:
     """Update the profiles at this step's phase, then read them around it."""
     xp, season = table.xp, table.season
     B, P = len(value), len(table.horizons)
@@ -90,7 +94,7 @@ def seasonal(table: StreamTable, g: Rows, rows: Array, value: Array, missing: Ar
 
     here = rows * phases + phase[:, 3]
     where = (rows[:, None] * A + xp.arange(A)) * phases + phase[:, 3:4]  # (B, A)
-    now, visited = profiles.update(flat[where], visits[here], value, ~missing)
+    now, visited = profiles.update(flat[where], visits[here], value, limit, ~missing)
     flat[where], visits[here] = now, visited
 
     around = rows[:, None] * phases + phase  # (B, J)

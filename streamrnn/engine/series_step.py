@@ -59,8 +59,8 @@ def step_series(table: StreamTable, model: SharedModel, rows: Array, value: Arra
 
     regrets, judged, scores = _learn_from_labels(table, model, g, rows, value, missing)
 
-    scale, lateness = take_in(g, value, missing, time)
-    season = seasonal(table, g, rows, value, missing, time)
+    scale, limit, lateness = take_in(g, value, missing, time)
+    season = seasonal(table, g, rows, value, limit, missing, time)
     unit = xp.where(scale > 0, scale, xp.inf)[:, None]
     origin = ~missing & (scale > 0)  # this step's forecasts will be learnt from
     inputs = network_inputs(g, value, missing, unit, lateness, season)
@@ -114,9 +114,9 @@ def _learn_from_labels(
     error = label - published
     counted = g["scored"]
     shock = mixture.shock(g["error"], counted)
-    heeded = published + xp.clip(error, -shock, shock)  # the label, as far as least squares may believe it
+    heeded = published + xp.clip(error, -shock, shock)  # the label, as far as it is believed
 
-    regrets = mixture.learn(made[..., :K], made[..., K:M], published, label, valid, counted, _regrets(g))
+    regrets = mixture.learn(made[..., :K], made[..., K:M], published, heeded, valid, counted, _regrets(g))
     intervals.learn(g["quantiles"], g["error_size"], error, below, above, valid, counted, settings.coverage)
     change = made[..., 1]
     model.readouts.learn(table, g, slots, heeded - change, valid, counted)

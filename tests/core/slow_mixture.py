@@ -29,8 +29,7 @@ class SlowMixture:
 
     def learn(self, experts: list[float], mixed: list[float], published: float, y: float) -> None:
         """Take in the label of what was forecast."""
-        error = min(abs(published - y), self.shock())
-        self.q += max(1 / 1000, 1 / (self.n + 1)) * (error**2 - self.q)
+        self.q += max(1 / 1000, 1 / (self.n + 1)) * ((published - y) ** 2 - self.q)
         self.n += 1
 
         def regret(forecast: float, other: float) -> float:

@@ -34,7 +34,7 @@ def test_the_mixture_is_its_equations_a_float_at_a_time(seed: int) -> None:
     regrets, counted = fresh(B, P, "float64"), np.zeros((B, P), "int32")
     skill = np.array([1.0, 0.3, 0.6, 3.0])
     for t in range(T):
-        label = random.standard_t(3, (B, P)) * (1000.0 if t == 200 else 1.0)
+        label = random.standard_t(3, (B, P)) * (10.0 if t == 200 else 1.0)
         experts = label[..., None] + skill * random.normal(size=(B, P, K))
         experts[..., 0] = 0.0
         valid = random.random((B, P)) < 0.9

@@ -14,6 +14,8 @@ HOUR = 3_600_000.0
 BY_TIME, BY_STEPS = Season(24, 24 * HOUR, 24), Season(24, 0.0, 24)
 MONDAY = 1_704_067_200_000.0  # 2024-01-01, midnight
 
+NO_LIMIT = np.array([np.inf])
+
 
 def phase(season: Season, time: float, steps: int = 0, interval: float = HOUR, ahead: int = 0) -> int:
     at = profiles.phase_at(season, np.array([time]), np.array([steps]), np.array([interval]), np.array([ahead]))
@@ -66,7 +68,7 @@ def test_a_profile_is_a_mean_at_first_and_an_exponential_average_later() -> None
     now, visits = np.zeros((1, 2)), np.zeros(1, "uint8")
     expected = [0.0, 0.0]
     for seen, x in enumerate(values.tolist()):
-        now, visits = profiles.update(now, visits, np.array([x]), np.array([True]))
+        now, visits = profiles.update(now, visits, np.array([x]), NO_LIMIT, np.array([True]))
         expected = [p + max(alpha, 1 / (seen + 1)) * (x - p) for p, alpha in zip(expected, (0.02, 0.1), strict=True)]
         np.testing.assert_allclose(now[0], expected, rtol=1e-12)
         if seen < 10:
@@ -76,7 +78,7 @@ def test_a_profile_is_a_mean_at_first_and_an_exponential_average_later() -> None
 
 def test_a_value_that_was_not_observed_changes_no_profile() -> None:
     now, visits = np.array([[1.0, 2.0]]), np.array([3], "uint8")
-    after, visited = profiles.update(now, visits, np.array([9.0]), np.array([False]))
+    after, visited = profiles.update(now, visits, np.array([9.0]), NO_LIMIT, np.array([False]))
     assert (after.tolist(), visited.tolist()) == ([[1.0, 2.0]], [3])
 
 
@@ -96,8 +98,8 @@ def test_a_phase_that_was_never_visited_counts_as_the_level() -> None:
     for t, x in enumerate(values):
         g = table.gather(("steps", "moments", "levels", "differences"), rows)
         value, missing, time = np.array([x]), np.array([False]), np.array([t * HOUR])
-        take_in(g, value, missing, time)
-        view = seasonal(table, g, rows, value, missing, time)
+        _, limit, _ = take_in(g, value, missing, time)
+        view = seasonal(table, g, rows, value, limit, missing, time)
         g["steps"] += 1
         table.scatter(g, rows)
     level = g["levels"][0, 0]  # (10 + 20 + 40) / 3

@@ -6,6 +6,8 @@ import pytest
 from streamrnn.core import scaling
 from streamrnn.core.backend import Array
 
+NO_LIMIT = np.array([np.inf])
+
 
 def scales(differences: Array) -> Array:
     """The scale S after each of these differences of one series."""
@@ -64,7 +66,7 @@ def test_a_level_is_the_plain_mean_at_first_and_an_exponential_average_then() ->
     levels = np.zeros((1, 4))
     slow = [0.0] * 4
     for n, x in enumerate(values):
-        scaling.update_levels(levels, np.array([x]), np.array([float(n)]), np.array([True]))
+        scaling.update_levels(levels, np.array([x]), NO_LIMIT, np.array([float(n)]), np.array([True]))
         for i, window in enumerate((16, 64, 256, 1024)):
             slow[i] += max(1 / window, 1 / (n + 1)) * (float(x) - slow[i])
         np.testing.assert_allclose(levels[0], slow, rtol=1e-9, atol=1e-12)
@@ -75,7 +77,7 @@ def test_a_level_is_the_plain_mean_at_first_and_an_exponential_average_then() ->
 def test_a_value_that_was_not_observed_moves_no_level() -> None:
     levels = np.arange(8.0).reshape(2, 4)
     before = levels.copy()
-    scaling.update_levels(levels, np.array([100.0, 100.0]), np.array([5.0, 5.0]), np.array([False, True]))
+    scaling.update_levels(levels, np.array([100.0, 100.0]), NO_LIMIT, np.array([5.0, 5.0]), np.array([False, True]))
     np.testing.assert_array_equal(levels[0], before[0])
     assert (levels[1] != before[1]).all()
 

@@ -29,8 +29,13 @@ class SlowProfiles:
         self.p = [[0.0] * phases for _ in RATES]
         self.visits = [0] * phases
 
-    def step(self, t: int, time: float, interval: float, value: float, missing: bool, level: float) -> SlowView:
-        """Take the value in, then look around; level: what a phase that was never visited counts as."""
+    def step(
+        self, t: int, time: float, interval: float, value: float, missing: bool, level: float, limit: float
+    ) -> SlowView:
+        """Take the value in, then look around.
+
+        level: what a phase that was never visited counts as; limit: how far from a profile a value counts in full.
+        """
         season = self.season
         if season is None:
             return SlowView(dict.fromkeys(self.horizons, 0.0), [0.0] * 10, [0.0] * 22, 0.0, [0.0, 0.0])
@@ -46,7 +51,10 @@ class SlowProfiles:
         here = phase(0)
         if not missing:
             for p, alpha in zip(self.p, RATES, strict=True):
-                p[here] += max(alpha, 1 / (self.visits[here] + 1)) * (value - p[here])
+                moved = value - p[here]
+                if self.visits[here]:
+                    moved = max(-limit, min(limit, moved))
+                p[here] += max(alpha, 1 / (self.visits[here] + 1)) * moved
             self.visits[here] += 1
 
         def at(a: int, ahead: int) -> float:

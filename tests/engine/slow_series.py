@@ -72,7 +72,7 @@ class Horizon:
 
     def learn(self, made: Made, label: float) -> None:
         heeded = self.heeded(made, label)
-        self.mixture.learn(made.experts, made.mixed, made.published, label)
+        self.mixture.learn(made.experts, made.mixed, made.published, heeded)
         error = label - made.published
         if self.scored > 0:
             # the quantiles are judged by the interval that was published
@@ -113,10 +113,11 @@ class SlowSeries:
         t, missing = len(self.origins), math.isnan(value)
         value = self.value if missing else value
         surprise, anomaly = self.learn(t, value, missing)
-        self.take_in(t, value, missing, time)
+        limit = 50 * math.sqrt(self.square) or math.inf
+        self.take_in(t, value, limit, missing, time)
         S = math.sqrt(self.square)
         unit = S if S > 0 else math.inf
-        season = self.profiles.step(t, time, self.interval, value, missing, self.levels[0])
+        season = self.profiles.step(t, time, self.interval, value, missing, self.levels[0], limit)
         outputs = self.network(t, value, missing, unit, season)
         phi = self.linear_features(value, unit, season)
         features = phi + self.hidden[0].tolist()
@@ -157,7 +158,7 @@ class SlowSeries:
             horizon.learn(made, label)
         return self.judge.judge(value, missed, known)
 
-    def take_in(self, t: int, value: float, missing: bool, time: float) -> None:
+    def take_in(self, t: int, value: float, limit: float, missing: bool, time: float) -> None:
         difference = 0.0 if missing or not self.seen else value - self.value
         if difference:
             self.moves += 1
@@ -166,7 +167,9 @@ class SlowSeries:
         self.differences = [difference, *self.differences[:-1]]
         if not missing:
             for i, window in enumerate((16, 64, 256, 1024)):
-                self.levels[i] += max(1 / window, 1 / (self.seen + 1)) * (value - self.levels[i])
+                self.levels[i] += max(1 / window, 1 / (self.seen + 1)) * max(
+                    -limit, min(limit, value - self.levels[i])
+                )
             self.value = value
             self.seen += 1
         before, self.elapsed = self.elapsed, max(time - self.time, 0.0) if t else 0.0
