@@ -83,9 +83,10 @@ def shock(error: Array, counted: Array) -> Array:
 def learn(
     experts: Array, mixed: Array, published: Array, label: Array, valid: Array, counted: Array, regrets: Regrets
 ) -> Array:
-    """Take in labels that have arrived, no further off than a shock; returns the regrets r (B, P, G, K), 0 if not valid.
+    """Take in labels that have arrived; returns this step's regrets r (B, P, G, K), 0 where not valid.
 
-    experts (B, P, K), mixed (B, P, G), published (B, P): as they were when forecast; label, valid (B, P);
+    experts (B, P, K), mixed (B, P, G), published (B, P): as they were when forecast; label, no further off than a
+    shock, and valid (B, P);
     counted (B, P): labels this series has had before, for the gain of q.
     """
     xp = array_module(experts)
