@@ -18,7 +18,7 @@ test: $(READY)  ## everything, the real broker included
 	$(BIN)/pytest
 
 test-fast: $(READY)  ## everything but the broker's tests, on all cores
-	$(BIN)/pytest --numprocesses auto -m 'not kafka'
+	$(BIN)/pytest --numprocesses auto --dist worksteal -m 'not kafka'
 
 format: $(READY)
 	$(BIN)/ruff format .

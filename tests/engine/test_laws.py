@@ -57,7 +57,7 @@ def test_the_season_of_a_daily_world_is_found_on_the_way() -> None:
 
 
 @given(SEEDS, SETTINGS, WORLDS, st.integers(1, STEPS - 1))
-@settings(max_examples=7, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_law_1_a_forecast_depends_on_nothing_after_its_record(
     seed: int, s: ForecastSettings, world: World, step: int
 ) -> None:
@@ -67,7 +67,7 @@ def test_law_1_a_forecast_depends_on_nothing_after_its_record(
 
 
 @given(SEEDS, SETTINGS, WORLDS, CUTS)
-@settings(max_examples=7, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_law_2_cutting_the_records_changes_nothing(
     seed: int, s: ForecastSettings, world: World, cuts: list[int]
 ) -> None:
@@ -77,7 +77,7 @@ def test_law_2_cutting_the_records_changes_nothing(
 
 
 @given(SEEDS, WORLDS, st.sampled_from(["exact", "shared"]), st.lists(st.integers(1, 60), min_size=1, max_size=30))
-@settings(max_examples=7, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_law_2_packing_steps_into_sequences_changes_nothing(
     seed: int, world: World, readout: str, lengths: list[int]
 ) -> None:
@@ -99,7 +99,7 @@ def test_law_2_packing_steps_into_sequences_changes_nothing(
 
 
 @given(SEEDS, SETTINGS, WORLDS, st.integers(0, STEPS), st.integers(0, STEPS), CUTS)
-@settings(max_examples=7, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_law_3_a_snapshot_and_the_records_since_give_the_uninterrupted_forecasts(
     seed: int, s: ForecastSettings, world: World, first: int, second: int, cuts: list[int]
 ) -> None:
@@ -126,7 +126,7 @@ def test_law_3_a_snapshot_and_the_records_since_give_the_uninterrupted_forecasts
 
 
 @given(SEEDS, SETTINGS, WORLDS, st.floats(-6, 6), st.floats(-10, 10))
-@settings(max_examples=7, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_law_5_units_do_not_matter(
     seed: int, s: ForecastSettings, world: World, exponent: float, shift: float
 ) -> None:
