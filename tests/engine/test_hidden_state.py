@@ -15,7 +15,7 @@ from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.snapshot import SnapshotWriter, StoredSnapshot, restore
 from streamrnn.records import RecordBatch, single_steps
 
-STREAMS, TRAINING, SHOWN = 64, 140, 4  # streams, and cycles of each
+STREAMS, TRAINING, SHOWN = 48, 120, 4  # streams, and cycles of each
 QUIET, PERIOD, NOISE = 13, 20, 0.02
 
 
