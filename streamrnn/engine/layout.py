@@ -18,7 +18,7 @@ from math import prod
 
 import numpy as np
 
-from streamrnn.core import anomaly, mixture, profiles, scaling
+from streamrnn.core import anomaly, mixture, profiles, scaling, tails
 from streamrnn.engine.settings import ForecastSettings
 
 DIFFERENCES = 11
@@ -116,7 +116,9 @@ def series_layout(settings: ForecastSettings, experts: tuple[str, ...], linear: 
         Field("quantiles", "intervals", (P, 2)),
         Field("error_size", "intervals", (P,)),
         Field("alarm_memory", "anomaly", (anomaly.MEMORY,), f8),
-        Field("tails", "anomaly", (anomaly.CHANNELS, anomaly.BINS)),
+        Field("tail_mass", "anomaly", (anomaly.CHANNELS, tails.BINS)),
+        Field("tail_pending", "anomaly", (anomaly.CHANNELS, tails.PENDING), "uint8"),
+        Field("tail_fitted", "anomaly", (anomaly.CHANNELS, tails.FITTED)),
     )
     offsets = np.concatenate([[0], np.cumsum(settings.horizons)[:-1]]).astype(np.int64)
     return Layout(settings, fields, experts, offsets, window_slots, start_slots)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from streamrnn.core import anomaly, intervals, mixture, scaling
 from streamrnn.core.backend import Array, to_host
+from streamrnn.core.tails import Tails
 from streamrnn.engine.features import (
     WIDEST,
     linear_features,
@@ -29,7 +30,7 @@ STEPPED = (
     *("steps", "moments", "levels", "differences", "scored"),
     *("hidden", "embedding", "input_square", "target_square"),
     *("regret", "regret_square", "last_regret", "last_regret_square", "error", "quantiles", "error_size"),
-    *("alarm_memory", "tails"),
+    "alarm_memory",
 )
 
 Rows = dict[str, Array]  # gathered copies of slabs
@@ -134,7 +135,8 @@ def _learn_from_labels(
         naive=to_host((xp.abs(label) * valid).sum(0, dtype="float64")),
     )
     # the error of the shortest horizon, in the units of the series, which S as it was then gives back
-    judged = anomaly.judge(g["alarm_memory"], g["tails"], value, error[:, 0] * scale[:, 0], valid[:, 0])
+    tails = Tails(*(table.slabs[name] for name in ("tail_mass", "tail_pending", "tail_fitted")))
+    judged = anomaly.judge(g["alarm_memory"], tails, rows, value, error[:, 0] * scale[:, 0], valid[:, 0])
     return regrets, judged, scores
 
 

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import numpy as np
 
-from streamrnn.core import anomaly, intervals, readout, shared_curvature
+from streamrnn.core import anomaly, intervals, readout, shared_curvature, tails
 from streamrnn.core.backend import Array, to_host
 from streamrnn.core.season import Season
 from streamrnn.engine.key_index import KeyIndex
@@ -156,6 +156,8 @@ class StreamTable:
             return shared_curvature.POOLED if self.pooled else shared_curvature.ALONE
         if name == "alarm_memory":
             return self.xp.asarray(anomaly.newborn())
+        if name == "tail_fitted":
+            return self.xp.asarray(tails.newborn())
         return float("nan") if name == "window_targets" else 0.0
 
     def grow(self, slots: int) -> None:

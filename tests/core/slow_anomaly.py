@@ -2,7 +2,7 @@
 
 import math
 
-BINS, WIDTH = 80, math.log(2.0) / 5  # of ln(u), from u = 2⁻⁸ on
+BINS, WIDTH = 64, math.log(2.0) / 5  # of ln(u), from u = 2⁻⁵ on
 
 
 def bounded(x: float, limit: float) -> float:
@@ -10,18 +10,20 @@ def bounded(x: float, limit: float) -> float:
 
 
 class SlowTail:
-    """One channel's own tail: how many records lay in each bin, each decaying."""
+    """One channel's own tail: how many records lay in each bin, each decaying, taken in sixteen at a time."""
 
     def __init__(self) -> None:
         self.counts = [0.0] * BINS
+        self.waiting: list[int] = []
+        self.n = 0
 
     def above(self, place: int) -> float:
         return sum(self.counts[place:])
 
-    def probability(self, u: float, n: int) -> float:
-        """Of a number as large as u, after n records."""
-        place, total = in_bins(u), self.above(0)
-        q0 = min(max(20 / max(n, 1), 0.001), 0.05)
+    def probability(self, u: float) -> float:
+        """Of a number as large as u."""
+        place, total = max(in_bins(u) - 0.25, 0.0), self.above(0)
+        q0 = min(max(20 / max(self.n, 1), 0.001), 0.05)
         q = next((b for b in range(BINS) if self.above(b) <= q0 * total), BINS - 1)
         if place < q:
             b = int(place)
@@ -32,13 +34,40 @@ class SlowTail:
         return float(q0 * (1 + (place - q) * WIDTH / (0.7 + max(B, A / 10))) ** -(2 + A))
 
     def insert(self, u: float) -> None:
-        self.counts = [count * (1 - 1 / 10_000) for count in self.counts]
-        self.counts[int(in_bins(u))] += 1
+        self.waiting.append(int(in_bins(u)))
+        if len(self.waiting) == 16:
+            self.counts = [count * (1 - 1 / 10_000) ** 16 for count in self.counts]
+            for b in self.waiting:
+                self.counts[b] += 1
+            self.waiting, self.n = [], self.n + 16
 
 
 def in_bins(u: float) -> float:
     """How many bins from the first on lie below u."""
-    return min(max((math.log2(max(u, 1e-9)) + 8) * 5, 0.0), BINS - 1e-6)
+    return min(max((math.log2(max(u, 1e-9)) + 5) * 5, 0.0), BINS - 1e-6)
+
+
+class SlowSurprise:
+    """S on the series' own scale: what it passes in one record of 10, of 100, of 1000."""
+
+    def __init__(self) -> None:
+        self.start = (1.07, 1.75, 2.2)
+        self.c = list(self.start)
+
+    def of(self, S: float) -> float:
+        a, b, c = self.c
+        b = max(b, a + 0.1)
+        c = max(c, b + 0.1)
+        if a >= S:
+            decades = S / a
+        elif b >= S:
+            decades = 1 + (S - a) / (b - a)
+        else:
+            decades = 2 + (S - b) / (c - b) if c >= S else 3 + S - c
+        for i, pace in enumerate((0.05, 0.2, 0.5)):
+            moved = self.c[i] + pace * ((self.c[i] < S) - 10.0 ** -(i + 1))
+            self.c[i] = min(max(moved, self.start[i] - 0.7), self.start[i] + 1.0)
+        return 1 - 10 ** -min(decades, 15.0)
 
 
 class SlowJudge:
@@ -49,6 +78,7 @@ class SlowJudge:
         self.s = self.run2 = self.run20 = self.M = self.V = self.run10 = 0.0
         self.tails = [SlowTail() for _ in range(4)]
         self.mean = self.damped_mean = 1.0
+        self.surprise = SlowSurprise()
         self.alarms, self.channel_alarms = 0.0, [0.0] * 4
         self.quiet, self.last = 0, 0.0
 
@@ -57,7 +87,7 @@ class SlowJudge:
         if not known:
             return (0.0, 0.0) if self.n > 100 else (math.nan, math.nan)
         channels = self.channels(value, error)
-        p = [tail.probability(u, self.n) for tail, u in zip(self.tails, channels, strict=True)]
+        p = [tail.probability(u) for tail, u in zip(self.tails, channels, strict=True)]
         for tail, u in zip(self.tails, channels, strict=True):
             tail.insert(u)
         self.n += 1
@@ -65,16 +95,16 @@ class SlowJudge:
             return math.nan, math.nan
         E = sum(1 / x for x in p) / 4
         self.mean += (E - self.mean) / 5
-        surprise = 1 - 10 ** -min(max(math.log10((E + self.mean) / 2), 0.0), 15.0)
+        surprise = self.surprise.of(max(math.log10((E + self.mean) / 2), 0.0))
         alarm, parts = self.alarm([1 / x for x in p])
         self.quiet -= 1
         self.alarms *= 1 - 1 / 3_000
         self.channel_alarms = [a * (1 - 1 / 10_000) for a in self.channel_alarms]
-        if alarm >= 1.7 and (self.quiet <= 0 or alarm >= self.last + 1):
+        if alarm >= 1.57 and (self.quiet <= 0 or alarm >= self.last + 1):
             self.alarms += 1
             self.channel_alarms = [a + part for a, part in zip(self.channel_alarms, parts, strict=True)]
             self.quiet, self.last = 100, alarm
-            return surprise, 1 - 10 ** -min(3 + alarm - 1.7, 15.0)
+            return surprise, 1 - 10 ** -min(3 + alarm - 1.57, 15.0)
         return surprise, min(surprise, 0.9985)
 
     def alarm(self, odds: list[float]) -> tuple[float, list[float]]:
@@ -82,7 +112,7 @@ class SlowJudge:
         damped = [x * 10 ** (-0.2 * a) for x, a in zip(odds, self.channel_alarms, strict=True)]
         E = sum(damped) / 4
         self.damped_mean += (E - self.damped_mean) / 5
-        score = math.log10(max((E + self.damped_mean) / 2, 1e-9)) - 0.1 * self.alarms
+        score = math.log10(max((E + self.damped_mean) / 2, 1e-9)) - 0.15 * self.alarms - 300 / self.n
         return score, [x / sum(damped) for x in damped]
 
     def channels(self, value: float, error: float) -> list[float]:
