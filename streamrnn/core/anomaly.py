@@ -16,7 +16,7 @@ An incident is told once: for the alarm each channel's 1/p is damped by its own 
 them; an alarm is followed by quiet, unless it gets ten times worse. A young series, whose tails are little known,
 must be further out.
 
-Axes: B rows, 4 channels.
+Axes: B rows, 4 channels; arrays in here are channels first, so that sums run along the rows.
 """
 
 from dataclasses import dataclass
@@ -31,13 +31,14 @@ CHANNELS = 4
 WARM = 100  # records scored before anything is said
 ERROR_WINDOW, SLOW_WINDOW = 300.0, 10_000.0
 ERROR_LIMIT, DEVIATION_LIMIT, RATIO_LIMIT = 6.0, 5.0, 8.0
-FIRE, EARLY = 1.57, 300.0  # an incident begins where the damped score reaches FIRE + EARLY / n
+FIRE, EARLY = 1.5, 150.0  # an incident begins where the damped score reaches FIRE + EARLY / n
 QUIET = 100.0  # records
 DAMP_CHANNEL, DAMP_ALL = 0.2, 0.15  # decades of 1/p for each recent alarm
 KEEP_CHANNEL, KEEP_ALL = 1.0 - 1.0 / 10_000, 1.0 - 1.0 / 3_000
 LONGEST = 15.0  # decades: what float64 can still tell from 1
+DECADE = float(np.log(10.0))
 RATES = np.array([0.1, 0.01, 0.001])  # of the tracked thresholds,
-THRESHOLDS = np.array([1.07, 1.75, 2.2])  # what they begin with,
+THRESHOLDS = np.array([1.07, 1.7, 2.15])  # what they begin with,
 PACE = np.array([0.05, 0.2, 0.5])  # the step where one is passed,
 BELOW, ABOVE, APART = 0.7, 1.0, 0.1  # how far from where they began they may get, and how close to each other
 
@@ -45,6 +46,7 @@ BELOW, ABOVE, APART = 0.7, 1.0, 0.1  # how far from where they began they may ge
 ERROR, RUN2, RUN20, SLOW, DEVIATION, RECENT, COUNT, MEAN, DAMPED, ALARMS, SILENCE, LAST = range(12)
 CHANNEL_ALARMS = 12
 TRACKED = CHANNEL_ALARMS + CHANNELS
+RUNS = np.array([[2.0], [20.0]])
 MEMORY = TRACKED + len(RATES)
 
 
@@ -71,81 +73,90 @@ def judge(memory: Array, tails: Tails, rows: Array, value: Array, error: Array, 
     both are there. Where they are not, nothing changes and nothing is surprising.
     """
     xp = array_module(memory)
-    m = memory.T.copy()  # (MEMORY, B): what follows goes along series
-    u = _channels(m, value, error, known)  # (B, 4)
+    m = memory.T.copy()  # (MEMORY, B)
+    u = _channels(m, value, xp.where(known, error, 0.0))
     odds = 1.0 / probabilities(tails, rows, u, m[COUNT], known)
-    m[COUNT] += known
+    m[COUNT] += 1.0
     warm = m[COUNT] > WARM
     told = known & warm
 
-    score = _score(odds, m[MEAN], told)
-    surprise = _calibrated(m[TRACKED:], xp.maximum(score, 0.0), told)
+    surprise = _calibrated(m[TRACKED:], xp.maximum(_score(odds, m[MEAN]), 0.0), warm)
 
-    damped = odds * (10.0 ** (-DAMP_CHANNEL * m[CHANNEL_ALARMS:TRACKED])).T
-    alarm = _score(damped, m[DAMPED], told) - DAMP_ALL * m[ALARMS] - EARLY / xp.maximum(m[COUNT], 1.0)
-    m[SILENCE] -= told
+    by_channel, alarms = m[CHANNEL_ALARMS:TRACKED], m[ALARMS]
+    damped = odds * xp.exp((-DAMP_CHANNEL * DECADE) * by_channel)
+    alarm = _score(damped, m[DAMPED]) - DAMP_ALL * alarms - EARLY / m[COUNT]
+    m[SILENCE] -= 1.0
     fires = told & (alarm >= FIRE) & ((m[SILENCE] <= 0) | (alarm >= m[LAST] + 1.0))
+    by_channel *= KEEP_CHANNEL
+    alarms *= KEEP_ALL
+    if fires.any():
+        by_channel += fires * damped / damped.sum(0)
+        alarms += fires
+        m[SILENCE, fires] = QUIET
+        m[LAST, fires] = alarm[fires]
+    if known.all():
+        memory[:] = m.T
+    else:
+        memory[known] = m.T[known]
 
-    m[CHANNEL_ALARMS:TRACKED] *= xp.where(told, KEEP_CHANNEL, 1.0)
-    m[CHANNEL_ALARMS:TRACKED] += fires * (damped / damped.sum(1, keepdims=True)).T
-    m[ALARMS] = m[ALARMS] * xp.where(told, KEEP_ALL, 1.0) + fires
-    m[SILENCE] = xp.where(fires, QUIET, m[SILENCE])
-    m[LAST] = xp.where(fires, alarm, m[LAST])
-    memory[:] = m.T
-
-    incident = 1.0 - 10.0 ** -xp.minimum(3.0 + alarm - FIRE, LONGEST)
+    incident = 1.0 - 10.0 ** -xp.clip(3.0 + alarm - FIRE, 0.0, LONGEST)
     anomaly = xp.where(fires, incident, xp.minimum(surprise, 0.9985))
-    silent = xp.where(warm, 0.0, np.nan)  # what is said where there was nothing to judge
-    return Judged(xp.where(told, surprise, silent), xp.where(told, anomaly, silent))
+    if not told.all():
+        untold = ~told
+        surprise[untold] = anomaly[untold] = xp.where(memory[untold, COUNT] > WARM, 0.0, np.nan)
+    return Judged(surprise, anomaly)
 
 
-def _score(odds: Array, average: Array, told: Array) -> Array:
-    """S of 1/p (B, 4), whose Ē (B,) is updated in place."""
-    xp = array_module(odds)
-    mean = odds.mean(1)
-    average += told * (mean - average) / 5.0
-    score: Array = xp.log10((mean + average) / 2.0)
+def _score(odds: Array, average: Array) -> Array:
+    """S of 1/p (4, B), whose Ē (B,) is updated in place."""
+    mean = odds.sum(0)
+    mean /= CHANNELS
+    average += (mean - average) / 5.0
+    mean += average
+    mean /= 2.0
+    score: Array = array_module(odds).log10(mean)
     return score
 
 
-def _calibrated(tracked: Array, score: Array, told: Array) -> Array:
-    """Surprise (B,) of S >= 0 (B,), given the thresholds c (3, B), which are updated in place."""
+def _calibrated(tracked: Array, score: Array, warm: Array) -> Array:
+    """Surprise (B,) of S >= 0 (B,), given the thresholds c (3, B), which are updated in place where warm (B,)."""
     xp = array_module(score)
-    upper = tracked.copy()
+    edges = xp.zeros((len(RATES) + 1, len(score)))
+    edges[1] = tracked[0]
     for i in range(1, len(RATES)):
-        upper[i] = xp.maximum(upper[i], upper[i - 1] + APART)
-    lower = xp.concatenate([xp.zeros_like(upper[:1]), upper[:-1]])
-    decades = xp.clip((score - lower) / (upper - lower), 0.0, 1.0).sum(0) + xp.maximum(score - upper[-1], 0.0)
+        edges[i + 1] = xp.maximum(tracked[i], edges[i] + APART)
+    decades = xp.clip((score - edges[:-1]) / (edges[1:] - edges[:-1]), 0.0, 1.0).sum(0)
+    decades += xp.maximum(score - edges[-1], 0.0)
     rates, pace, start = (xp.asarray(each)[:, None] for each in (RATES, PACE, THRESHOLDS))
-    tracked += told * pace * ((score > tracked) - rates)
+    tracked += warm * pace * ((score > tracked) - rates)
     xp.clip(tracked, start - BELOW, start + ABOVE, out=tracked)
-    surprise: Array = 1.0 - 10.0 ** -xp.minimum(decades, LONGEST)
+    surprise: Array = 1.0 - xp.exp(-DECADE * xp.minimum(decades, LONGEST))
     return surprise
 
 
-def _channels(m: Array, value: Array, error: Array, known: Array) -> Array:
-    """The four numbers of each series (B, 4), after its error and value were taken in; m (MEMORY, B)."""
+def _channels(m: Array, value: Array, error: Array) -> Array:
+    """The four numbers of each series (4, B), after its error and value were taken in; m (MEMORY, B)."""
     xp = array_module(m)
-    n = m[COUNT] + 1.0
-    size = m[ERROR].copy()
-    error = xp.where(known, error, 0.0)
-    ratio = xp.clip(error / xp.where(size > NEGLIGIBLE, size, xp.inf), -RATIO_LIMIT, RATIO_LIMIT)
-    magnitude = xp.abs(error)
-    magnitude = xp.where(size > 0, xp.minimum(magnitude, ERROR_LIMIT * size), magnitude)
-    m[ERROR] += known * xp.maximum(1.0 / n, 1.0 / ERROR_WINDOW) * (1.25 * magnitude - size)
-    m[RUN2] += known * (ratio - m[RUN2]) / 2.0
-    m[RUN20] += known * (ratio - m[RUN20]) / 20.0
+    n, size, width = m[COUNT] + 1.0, m[ERROR], m[DEVIATION]
+    u = xp.empty((CHANNELS, len(value)))
+    ratio = xp.clip(error / xp.maximum(size, NEGLIGIBLE), -RATIO_LIMIT, RATIO_LIMIT)
+    runs = m[RUN2 : RUN20 + 1]
+    runs += (ratio - runs) / RUNS
+    u[:2] = xp.abs(runs)
+    magnitude = xp.minimum(xp.abs(error), xp.where(size > 0, ERROR_LIMIT * size, xp.inf))
+    size += xp.maximum(1.0 / n, 1.0 / ERROR_WINDOW) * (1.25 * magnitude - size)
 
-    first = known & (m[COUNT] == 0)
-    for row in (SLOW, RECENT):
-        m[row] = xp.where(first, value, m[row])
-    m[RECENT] += known * (value - m[RECENT]) / 10.0
-    slow, width = m[SLOW].copy(), m[DEVIATION].copy()
-    unit = xp.where(width > NEGLIGIBLE, width, xp.inf)
-    away = value - slow
-    far, stretch = xp.abs(away) / unit, xp.abs(m[RECENT] - slow) / unit
-    away = xp.where(width > 0, xp.clip(away, -DEVIATION_LIMIT * width, DEVIATION_LIMIT * width), away)
-    rate = known * xp.maximum(1.0 / (n + 1.0), 1.0 / SLOW_WINDOW)
+    if (first := n == 1.0).any():
+        for row in (SLOW, RECENT):
+            m[row] = xp.where(first, value, m[row])
+    m[RECENT] += (value - m[RECENT]) / 10.0
+    away = value - m[SLOW]
+    unit = xp.maximum(width, NEGLIGIBLE)
+    u[2] = xp.abs(away) / unit
+    u[3] = xp.abs(m[RECENT] - m[SLOW]) / unit
+    limit = xp.where(width > 0, DEVIATION_LIMIT * width, xp.inf)
+    away = xp.clip(away, -limit, limit)
+    rate = xp.maximum(1.0 / (n + 1.0), 1.0 / SLOW_WINDOW)
     m[SLOW] += rate * away
-    m[DEVIATION] += rate * (xp.abs(away) - width)
-    return xp.stack([xp.abs(m[RUN2]), xp.abs(m[RUN20]), far, stretch], axis=1)
+    width += rate * (xp.abs(away) - width)
+    return u

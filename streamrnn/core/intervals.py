@@ -45,7 +45,8 @@ def learn(
     """
     xp = array_module(quantiles)
     dtype = quantiles.dtype
-    missed = xp.stack([-error > below, error > above], axis=-1)
+    missed = xp.empty(quantiles.shape, bool)
+    missed[:, :, 0], missed[:, :, 1] = -error > below, error > above
     rate = xp.maximum(RATE, 2.0 / (counted + 10.0)).astype(dtype)[:, :, None]
     step = rate * (missed - dtype.type((1.0 - coverage) / 2))
     quantiles += step * (valid & (counted > 0))[..., None]

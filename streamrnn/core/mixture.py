@@ -58,14 +58,21 @@ def mix(experts: Array, regrets: Regrets, prior: Array) -> tuple[Array, Array]:
     u = regrets.total / xp.sqrt(regrets.square + FLOOR)
     u += prior
     xp.maximum(u, 0.0, out=u)
-    mass = u.sum(-1)  # (B, P, G)
-    mixed = (u * experts[:, :, None, :]).sum(-1) / xp.maximum(mass, TINY)  # all weights 0: persistence
-    average = mixed.mean(-1)
+    mass = xp.einsum("bpgk->bpg", u)
+    mixed = xp.einsum("bpgk,bpk->bpg", u, experts)
+    mixed /= xp.maximum(mass, TINY)  # all weights 0: persistence
+    average = _average(mixed)
     last = regrets.last_total / xp.sqrt(regrets.last_square + FLOOR)
     last += xp.asarray(LAST_PRIOR, last.dtype)
     xp.maximum(last, 0.0, out=last)
-    published = average * last[:, :, 0] / xp.maximum(last.sum(-1), TINY)
+    published = average * last[:, :, 0] / xp.maximum(last[:, :, 0] + last[:, :, 1], TINY)
     return mixed, published
+
+
+def _average(mixed: Array) -> Array:
+    """The forecast (B, P) half way between both mixtures' (B, P, G)."""
+    average: Array = 0.5 * (mixed[:, :, 0] + mixed[:, :, 1])
+    return average
 
 
 def shock(error: Array, counted: Array) -> Array:
@@ -106,9 +113,10 @@ def learn(
     regrets.square *= decay
     regrets.square += r * r
 
-    average = mixed.mean(-1)
-    pair = xp.stack([published - average, published], axis=-1)  # against the average, against persistence
-    s = xp.clip(pair * ((published - label) * unit)[..., None], -REGRET_CLIP, REGRET_CLIP)
+    s = xp.empty_like(regrets.last_total)  # against the average, against persistence
+    s[:, :, 0], s[:, :, 1] = published - _average(mixed), published
+    s *= ((published - label) * unit)[..., None]
+    xp.clip(s, -REGRET_CLIP, REGRET_CLIP, out=s)
     decay = xp.where(valid, dtype.type(LAST_MEMORY), dtype.type(1.0))[..., None]
     regrets.last_total *= decay
     regrets.last_total += s

@@ -12,6 +12,7 @@ Axes: B rows, F features, P horizons.
 from streamrnn.core.backend import Array, array_module
 
 FORGETTING = 0.9998
+CACHED = 256  # rows whose products stay in the cache
 PRIOR = 0.1  # the curvature starts as PRIOR · I, and no direction is ever less certain than that
 
 
@@ -24,10 +25,12 @@ def update_curvature(curvature: Array, features: Array, learns: Array, forgettin
     phi = features * learns[:, None]
     Pphi = xp.matmul(curvature, phi[:, :, None])[:, :, 0]
     kept = xp.where(learns, forgetting, 1.0).astype(features.dtype)
-    spread = kept + (phi * Pphi).sum(1)
+    spread = kept + xp.einsum("bf,bf->b", phi, Pphi)
     root = Pphi / xp.sqrt(spread)[:, None]
-    curvature -= root[:, :, None] * root[:, None, :]  # k (P φ)ᵀ as v vᵀ: rounding then keeps P symmetric
-    curvature /= kept[:, None, None]
+    for first in range(0, len(root), CACHED):
+        part, v = curvature[first : first + CACHED], root[first : first + CACHED]
+        part -= v[:, :, None] * v[:, None, :]  # k (P φ)ᵀ as v vᵀ: rounding then keeps P symmetric
+        part /= kept[first : first + CACHED, None, None]
     gain: Array = Pphi / spread[:, None]
     guard_curvature(curvature)
     return gain

@@ -34,7 +34,7 @@ def inverse(moments: Array, weight: float, steps: float) -> Array:
 def gains(Pphi: Array, phi: Array, rate: float, counted: Array) -> Array:
     """A P φ̃ / (min(n + n0, 5000) + a φ̃ᵀ P φ̃): Pphi and phi (..., F), n + n0 as counted (...) -> (..., F)."""
     xp = array_module(Pphi)
-    spread = rate * (Pphi * phi).sum(-1)
+    spread = rate * xp.einsum("...f,...f->...", Pphi, phi)
     known = xp.minimum(counted, LONGEST_MEMORY).astype(phi.dtype)
     gain: Array = Pphi * (phi.dtype.type(rate) / (known + spread))[..., None]
     return gain

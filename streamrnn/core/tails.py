@@ -11,7 +11,7 @@ that was seen is not yet extraordinary.
 The histogram is brought up to date after every 16 numbers of a series: to count each at once would cost as much as
 the forecast.
 
-Axes: N series, B of them at a time, C channels, J bins.
+Axes: N series, B of them at a time, C channels, J bins. What is computed is channels first.
 """
 
 from dataclasses import dataclass
@@ -26,6 +26,7 @@ KEEP = 1.0 - 1.0 / 10_000  # of the mass, a number
 TAIL_NUMBERS, LEAST_TAIL, MOST_TAIL = 20.0, 0.001, 0.05  # q0 = clip(20 / n, ...)
 PRIOR_SHAPE, PRIOR_RATE = 2.0, 0.7
 BLUR = 0.25  # bins
+CACHED = 256  # series whose histograms stay in the cache
 LOG_BIN = float(np.log(2.0)) / BINS_AN_OCTAVE
 THRESHOLD, ABOVE, SPREAD, TOTAL = range(4)  # what is fitted of a tail: the bin of q, A, b + max(B, A/10), all mass
 FITTED = 4
@@ -46,42 +47,50 @@ def newborn() -> Array:
 
 
 def probabilities(tails: Tails, rows: Array, u: Array, count: Array, known: Array) -> Array:
-    """P (B, C) of the numbers u (B, C), which are then counted where known (B,).
+    """Probabilities p (C, B) of the numbers u (C, B), which are then counted where known (B,).
 
     rows (B,) of the tails; count (B,): numbers these series have had before.
     """
     xp = array_module(u)
-    place = xp.clip((xp.log2(xp.maximum(u, 1e-9)) - LOWEST) * BINS_AN_OCTAVE, 0.0, BINS - 1e-6)  # in bins
-    C = u.shape[1]
-    series = rows[:, None] * C + xp.arange(C)  # (B, C), of (N·C)
-    fitted = tails.fitted.reshape(-1, FITTED)[series].astype("float64")  # (B, C, FITTED)
-    share = _share(count - count % PENDING)[:, None]
+    C = len(u)
+    place = xp.log2(xp.maximum(u, 1e-9))  # in bins
+    place -= LOWEST
+    place *= BINS_AN_OCTAVE
+    xp.clip(place, 0.0, BINS - 1e-6, out=place)
+    series = rows * C + xp.arange(C)[:, None]  # (C, B), of (N·C)
+    fitted = tails.fitted.reshape(-1, FITTED).take(series, axis=0)  # (C, B, FITTED)
+    share = _share(count - count % PENDING)
 
     blurred = xp.maximum(place - BLUR, 0.0)
     beyond = (blurred - fitted[:, :, THRESHOLD]) * LOG_BIN
-    power = (1.0 + xp.maximum(beyond, 0.0) / fitted[:, :, SPREAD]) ** -(PRIOR_SHAPE + fitted[:, :, ABOVE])
+    power = xp.log1p(xp.maximum(beyond, 0.0) / fitted[:, :, SPREAD])
+    power *= -PRIOR_SHAPE - fitted[:, :, ABOVE]
+    xp.exp(power, out=power)
     bin_ = blurred.astype("int64")
-    mass = tails.mass.reshape(-1)
-    at, after = (mass.take(series * BINS + xp.minimum(bin_ + i, BINS - 1)).astype("float64") for i in (0, 1))
+    mass, first = tails.mass.reshape(-1), series * BINS
+    at = mass.take(first + bin_)
+    after = mass.take(first + xp.minimum(bin_ + 1, BINS - 1))
     rank = (at - (at - after) * (blurred - bin_) + 0.5) / (fitted[:, :, TOTAL] + 1.0)
     p: Array = xp.where(beyond >= 0, share * power, xp.clip(rank, share, 1.0))
 
-    turn = (count % PENDING).astype("int64")[:, None]
+    turn = (count % PENDING).astype("int64")
     tails.pending.reshape(-1)[series * PENDING + turn] = place  # what is not known is written over by the next
-    due = xp.flatnonzero(known & (turn[:, 0] == PENDING - 1))
-    if due.size:
-        _bring_up_to_date(tails, rows[due], count[due] + 1.0)
+    due = xp.flatnonzero(known & (turn == PENDING - 1))
+    for at_once in range(0, due.size, CACHED):
+        some = due[at_once : at_once + CACHED]
+        _bring_up_to_date(tails, rows[some], count[some] + 1.0)
     return p
 
 
 def _bring_up_to_date(tails: Tails, rows: Array, count: Array) -> None:
     """Count what waits, and fit the tails anew."""
     xp = array_module(count)
-    B, C, _ = tails.pending[rows].shape
-    flat = tails.pending[rows].reshape(B * C, PENDING) + xp.arange(B * C)[:, None] * BINS
-    added = xp.bincount(flat.ravel(), minlength=B * C * BINS).reshape(B, C, BINS)
+    pending = tails.pending[rows]  # (B, C, PENDING)
+    B, C, _ = pending.shape
+    flat = pending.reshape(B * C, PENDING) + xp.arange(B * C)[:, None] * BINS
+    added = xp.bincount(flat.ravel(), minlength=B * C * BINS).reshape(B * C, BINS).astype("float32")
     mass = tails.mass[rows] * np.float32(KEEP**PENDING)
-    mass += xp.cumsum(added[:, :, ::-1], axis=2)[:, :, ::-1]
+    mass += (added @ xp.tri(BINS, dtype="float32")).reshape(B, C, BINS)  # how many lie at and above each bin
     tails.mass[rows] = mass
 
     total = mass[:, :, 0]

@@ -23,7 +23,7 @@ CLOCK_RECORDS = 4096  # `ttl` goes by the median timestamp of so many records
 SAMPLES = 1024  # feature vectors of series that one boundary adds to the shared moments, at most
 POOL_EVERY = 64  # boundaries after which newborn streams are given the present average
 COUNTERS = ("step_number", "boundaries", "last_boundary", "next_boundary", "known", "last_timestamp")
-CHUNK = 512  # series stepped together, so that what they touch stays in the cache
+CHUNK = 2048  # series stepped together: enough that calls cost little, few enough that they stay in the cache
 
 
 @dataclass(slots=True)

@@ -51,7 +51,7 @@ class SlowSurprise:
     """S on the series' own scale: what it passes in one record of 10, of 100, of 1000."""
 
     def __init__(self) -> None:
-        self.start = (1.07, 1.75, 2.2)
+        self.start = (1.07, 1.7, 2.15)
         self.c = list(self.start)
 
     def of(self, S: float) -> float:
@@ -91,20 +91,20 @@ class SlowJudge:
         for tail, u in zip(self.tails, channels, strict=True):
             tail.insert(u)
         self.n += 1
-        if self.n <= 100:
-            return math.nan, math.nan
         E = sum(1 / x for x in p) / 4
         self.mean += (E - self.mean) / 5
-        surprise = self.surprise.of(max(math.log10((E + self.mean) / 2), 0.0))
         alarm, parts = self.alarm([1 / x for x in p])
+        if self.n <= 100:
+            return math.nan, math.nan
+        surprise = self.surprise.of(max(math.log10((E + self.mean) / 2), 0.0))
         self.quiet -= 1
         self.alarms *= 1 - 1 / 3_000
         self.channel_alarms = [a * (1 - 1 / 10_000) for a in self.channel_alarms]
-        if alarm >= 1.57 and (self.quiet <= 0 or alarm >= self.last + 1):
+        if alarm >= 1.5 and (self.quiet <= 0 or alarm >= self.last + 1):
             self.alarms += 1
             self.channel_alarms = [a + part for a, part in zip(self.channel_alarms, parts, strict=True)]
             self.quiet, self.last = 100, alarm
-            return surprise, 1 - 10 ** -min(3 + alarm - 1.57, 15.0)
+            return surprise, 1 - 10 ** -min(3 + alarm - 1.5, 15.0)
         return surprise, min(surprise, 0.9985)
 
     def alarm(self, odds: list[float]) -> tuple[float, list[float]]:
@@ -112,13 +112,13 @@ class SlowJudge:
         damped = [x * 10 ** (-0.2 * a) for x, a in zip(odds, self.channel_alarms, strict=True)]
         E = sum(damped) / 4
         self.damped_mean += (E - self.damped_mean) / 5
-        score = math.log10(max((E + self.damped_mean) / 2, 1e-9)) - 0.15 * self.alarms - 300 / self.n
+        score = math.log10(max((E + self.damped_mean) / 2, 1e-9)) - 0.15 * self.alarms - 150 / self.n
         return score, [x / sum(damped) for x in damped]
 
     def channels(self, value: float, error: float) -> list[float]:
         """The four numbers, from what was usual before this record."""
         n, s, V = self.n + 1, self.s, self.V
-        c = bounded(error / s, 8.0) if s > 0 else 0.0
+        c = bounded(error / max(s, 1e-150), 8.0)
         size = min(abs(error), 6 * s) if s > 0 else abs(error)
         self.s += max(1 / n, 1 / 300) * (1.25 * size - s)
         self.run2 += (c - self.run2) / 2
@@ -127,7 +127,7 @@ class SlowJudge:
             self.M = self.run10 = value
         self.run10 += (value - self.run10) / 10
         away, stretch = value - self.M, self.run10 - self.M
-        far = [abs(away) / V, abs(stretch) / V] if V > 0 else [0.0, 0.0]
+        far = [abs(away) / max(V, 1e-150), abs(stretch) / max(V, 1e-150)]
         away = bounded(away, 5 * V) if V > 0 else away
         rate = max(1 / (n + 1), 1 / 10_000)
         self.M += rate * away

