@@ -120,7 +120,8 @@ def _tracked(error: Array, horizon: int, coverage: float) -> tuple[Array, Array]
             arrived = error[origin].astype("float32")[:, None]
             valid = ~np.isnan(arrived)
             reach = below[origin][:, None], above[origin][:, None]
-            intervals.learn(quantiles, size, np.nan_to_num(arrived), *reach, valid, counted, coverage)
+            given = np.nan_to_num(arrived), *reach, valid, counted, np.array([horizon])
+            intervals.learn(quantiles, size, *given, coverage)
             counted += valid
         reached = intervals.bounds(quantiles, size)
         below[t], above[t] = reached[0][:, 0], reached[1][:, 0]

@@ -105,9 +105,9 @@ def series_layout(settings: ForecastSettings, experts: tuple[str, ...], linear: 
         Field("embedding", "recurrent", (EMBEDDING,)),
         Field("input_square", "recurrent", (INPUTS,)),
         Field("target_square", "recurrent", (P,)),
-        Field("window_inputs", "windows", (window_slots, INPUTS)),
-        Field("window_targets", "windows", (window_slots, P)),
-        Field("window_starts", "windows", (start_slots, H)),
+        Field("window_inputs", "windows", (window_slots, INPUTS), "float16"),  # only to learn from: bounded by 4,
+        Field("window_targets", "windows", (window_slots, P), "float16"),  # by 20,
+        Field("window_starts", "windows", (start_slots, H), "float16"),  # by 1
         Field("regret", "mixture", (P, G, K)),
         Field("regret_square", "mixture", (P, G, K)),
         Field("last_regret", "mixture", (P, 2)),

@@ -118,7 +118,8 @@ def _learn_from_labels(
     heeded = published + xp.clip(error, -shock, shock)  # the label, as far as it is believed
 
     regrets = mixture.learn(made[..., :K], made[..., K:M], published, heeded, valid, counted, _regrets(g))
-    intervals.learn(g["quantiles"], g["error_size"], error, below, above, valid, counted, settings.coverage)
+    tracked = g["quantiles"], g["error_size"]
+    intervals.learn(*tracked, error, below, above, valid, counted, table.horizons, settings.coverage)
     change = made[..., 1]
     model.readouts.learn(table, g, slots, heeded - change, valid, counted)
     target = heeded - model.network_base * change

@@ -169,6 +169,7 @@ class SharedModel:
         if not counted:
             return
         target = xp.where(known, target, xp.float32(0))
+        starts = starts.astype("float32")
         made = window_gradients(self.cell, self.parameters, x, starts, target, known * self.loss_weight)
         gradients, norm = clip_by_global_norm(made.parameters, self.settings.clip_norm)
         learnt.loss, learnt.gradient_norm = made.loss, norm

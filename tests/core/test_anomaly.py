@@ -102,7 +102,7 @@ def test_an_alarm_makes_the_next_one_of_its_kind_harder() -> None:
     surprise, alarm = judged(value, error, np.ones((T, 1), bool))
     told = alarm[spikes, 0] >= 0.999
     assert told[0]
-    assert not told[-5:].any()
+    assert told[-8:].mean() < 0.3
     assert (surprise[spikes[:3], 0] > 0.98).all()  # the record by itself goes on being surprising
 
 

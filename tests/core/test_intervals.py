@@ -6,6 +6,8 @@ import pytest
 from streamrnn.core import intervals
 from streamrnn.core.backend import Array
 
+ONE = np.array([1])  # step ahead
+
 
 def covered(errors: Array, coverage: float) -> Array:
     """Whether each error (T, B) was within the interval forecast before it."""
@@ -17,7 +19,9 @@ def covered(errors: Array, coverage: float) -> Array:
         below, above = intervals.bounds(quantiles, size)
         error = errors[t, :, None].astype("float32")
         inside[t] = ((-error <= below) & (error <= above))[:, 0]
-        intervals.learn(quantiles, size, error, below, above, np.ones((B, 1), bool), np.full((B, 1), t), coverage)
+        intervals.learn(
+            quantiles, size, error, below, above, np.ones((B, 1), bool), np.full((B, 1), t), ONE, coverage
+        )
     return inside
 
 
@@ -71,7 +75,7 @@ def test_an_error_that_is_not_valid_changes_nothing() -> None:
     valid = np.array([[True], [False]])
     below, above = intervals.bounds(quantiles, size)
     error = np.full((2, 1), 9.0, "float32")
-    intervals.learn(quantiles, size, error, below, above, valid, np.full((2, 1), 50), 0.9)
+    intervals.learn(quantiles, size, error, below, above, valid, np.full((2, 1), 50), ONE, 0.9)
     assert quantiles[1].tolist() == [[1.0, 1.0]]
     assert size[1].tolist() == [1.0]
     assert quantiles[0].tolist() != [[1.0, 1.0]]
@@ -82,7 +86,7 @@ def test_a_quantile_moves_by_what_was_missed_less_what_should_be() -> None:
     quantiles, size = np.full((1, 1, 2), 2.0, "float32"), np.full((1, 1), 0.5, "float32")
     below, above = intervals.bounds(quantiles, size)
     error, valid = np.full((1, 1), 4.0, "float32"), np.ones((1, 1), bool)
-    intervals.learn(quantiles, size, error, below, above, valid, np.full((1, 1), 990), 0.9)
+    intervals.learn(quantiles, size, error, below, above, valid, np.full((1, 1), 990), ONE, 0.9)
     np.testing.assert_allclose(quantiles[0, 0], [2.0 - 0.02 * 0.05, 2.0 + 0.02 * 0.95], rtol=1e-6)
     assert size[0, 0] == pytest.approx(0.5 + 3.5 / 100)
 
@@ -91,5 +95,14 @@ def test_what_was_missed_goes_by_the_reach_that_the_forecast_was_given() -> None
     quantiles, size = np.full((1, 1, 2), 2.0, "float32"), np.full((1, 1), 0.5, "float32")
     below, above = np.array([[3.0]], "float32"), np.array([[3.0]], "float32")  # of now it would be 1 on either side
     error, valid = np.full((1, 1), -2.0, "float32"), np.ones((1, 1), bool)
-    intervals.learn(quantiles, size, error, below, above, valid, np.full((1, 1), 990), 0.9)
+    intervals.learn(quantiles, size, error, below, above, valid, np.full((1, 1), 990), ONE, 0.9)
     np.testing.assert_allclose(quantiles[0, 0], [2.0 - 0.02 * 0.05, 2.0 - 0.02 * 0.05], rtol=1e-6)
+
+
+def test_the_quantiles_of_a_longer_horizon_move_less() -> None:
+    quantiles, size = np.full((1, 2, 2), 2.0, "float32"), np.full((1, 2), 0.5, "float32")
+    below, above = intervals.bounds(quantiles, size)
+    valid, counted = np.ones((1, 2), bool), np.full((1, 2), 990)
+    intervals.learn(quantiles, size, np.full((1, 2), 9.0), below, above, valid, counted, np.array([1, 27]), 0.9)
+    moved = quantiles[0] - 2.0
+    np.testing.assert_allclose(moved[1], moved[0] / 3.0, atol=1e-6)

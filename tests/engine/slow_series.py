@@ -59,7 +59,7 @@ class Horizon:
 
     def __init__(self, experts: int, h: int) -> None:
         self.mixture = SlowMixture([[2.0] + [-1.0] * (experts - 1)] * 2)
-        self.beyond_one_step = h > 1
+        self.h = h
         self.target_square = 0.0
         self.lower = self.upper = NORMAL_QUANTILE
         self.size = 0.0
@@ -76,11 +76,11 @@ class Horizon:
         error = label - made.published
         if self.scored > 0:
             # the quantiles are judged by the interval that was published
-            rate = max(0.02, 2 / (self.scored + 10))
+            rate = max(0.02, 2 / (self.scored + 10)) / self.h ** (1 / 3)
             self.lower = max(0.0, self.lower + rate * ((-error > made.below) - (1 - COVERAGE) / 2))
             self.upper = max(0.0, self.upper + rate * ((error > made.above) - (1 - COVERAGE) / 2))
         self.size += max(1 / 100, 1 / (self.scored + 1)) * (abs(error) - self.size)
-        target = heeded - made.change if self.beyond_one_step else heeded
+        target = heeded - made.change if self.h > 1 else heeded
         self.target_square += max(1 / 2000, 1 / (self.scored + 1)) * (target**2 - self.target_square)
         self.scored += 1
 
