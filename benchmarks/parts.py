@@ -15,7 +15,7 @@ from streamrnn.engine.season_search import SeasonSearch
 from streamrnn.engine.shared_model import SharedModel
 
 NEVER = -1e9  # a prior that no regret makes up for
-SHARED, EXACT = ("slow", "fast", "panel"), ("linear", "whole", "small")
+SHARED, EXACT = ("shared", "panel"), ("linear", "whole", "small")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import gc
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -27,6 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 PLOT_ROWS = 240
+DAY = 24  # hours: the season and the horizons for which `check` gives an account of memory
 
 
 def main() -> NoReturn:
@@ -223,15 +225,19 @@ def check(path: Path, sets: tuple[str, ...]) -> None:
     config = _load(path, sets)
     out = _out()
     out.print(effective_yaml(config), end="", highlight=False, markup=False)
-    layout = layout_of(assembly.forecast_settings(config))
-    table = Table(title="Memory of a series", title_justify="left")
-    table.add_column("part")
-    table.add_column("bytes", justify="right")
-    for part, size in layout.account().items():
-        table.add_row(part, f"{size:,}")
-    table.add_row("in all", f"{layout.row_bytes:,}", style="bold")
+    settings = assembly.forecast_settings(config)
+    accounts = [
+        layout_of(each).account(DAY) for each in (settings, replace(settings, horizons=tuple(range(1, DAY + 1))))
+    ]
+    table = Table(title=f"Bytes of a series, {settings.readout} readout, season of {DAY} steps", title_justify="left")
+    for title in ("part", "as configured", f"with horizons 1-{DAY}"):
+        table.add_column(title, justify="left" if title == "part" else "right")
+    for part in accounts[0]:
+        table.add_row(part, *(f"{account[part]:,}" for account in accounts))
+    in_all = [sum(account.values()) for account in accounts]
+    table.add_row("in all", *(f"{size:,}" for size in in_all), style="bold")
     out.print(table)
-    largest = layout.row_bytes * config.input.features * config.state.max_streams / 2**20
+    largest = in_all[0] * config.input.features * config.state.max_streams / 2**20
     out.print(f"At state.max_streams = {config.state.max_streams:,}: {largest:,.0f} MiB for each partition.")
     out.print(asyncio.run(reach(config)))
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from streamrnn.core.backend import Array, array_module
 
-BINS, BINS_AN_OCTAVE, LOWEST = 64, 5.0, -5.0  # bins of log2(u)
+BINS, BINS_AN_OCTAVE, LOWEST = 60, 5.0, -5.0  # bins of log2(u)
 PENDING = 16  # numbers that wait to be counted in
 KEEP = 1.0 - 1.0 / 10_000  # of the mass, a number
 TAIL_NUMBERS, LEAST_TAIL, MOST_TAIL = 20.0, 0.001, 0.05  # q0 = clip(20 / n, ...)

@@ -61,15 +61,10 @@ class Layout:
     window_slots: int
     start_slots: int
 
-    @property
-    def row_bytes(self) -> int:
-        """Bytes a series."""
-        return sum(f.row_bytes for f in self.fields)
-
-    def account(self) -> dict[str, int]:
-        """Bytes a series by part of the recipe."""
+    def account(self, phases: int) -> dict[str, int]:
+        """Bytes a series by part of the recipe, with the profiles of a season of so many phases."""
         parts: dict[str, int] = {}
-        for f in self.fields:
+        for f in (*self.fields, *profile_fields(phases)):
             parts[f.part] = parts.get(f.part, 0) + f.row_bytes
         return parts
 

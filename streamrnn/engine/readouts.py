@@ -19,7 +19,7 @@ from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.stream_table import StreamTable, ring
 
 F = LINEAR_FEATURES
-SLOW, FAST = 1.0, 4.0  # step sizes over the shared curvature
+RATE, PANEL_RATE = 2.0, 1.0  # step sizes over the shared curvature
 FEATURE_LIMIT = 10.0
 WHOLE = 16  # columns that BLAS takes at once
 REFRESH = 1.02  # the inverse is computed anew when the weight behind the moments has grown by this factor
@@ -59,12 +59,12 @@ class ExactReadout:
 
 
 class SharedReadouts:
-    """Readouts over the curvature that all series of the task share: `rates` by name, and one with the panel."""
+    """Readouts over the curvature that all series of the task share: one over φ, and one with the panel."""
 
-    def __init__(self, settings: ForecastSettings, rates: dict[str, float], *, xp: ModuleType) -> None:
-        self.xp, self._D, self._rates = xp, settings.features, rates
+    def __init__(self, settings: ForecastSettings, *, xp: ModuleType) -> None:
+        self.xp, self._D = xp, settings.features
         self._panel = panel_features(settings)
-        self.names = (*rates, *(["panel"] if self._panel else []))
+        self.names = ("shared", "panel") if self._panel else ("shared",)
         self.pooled = tuple(f"{name}_weights" for name in self.names)
         self.stepped = ("feature_square", "strength", *self.pooled)
         self.moments = np.zeros((self._D, F + self._panel, F + self._panel))
@@ -80,7 +80,7 @@ class SharedReadouts:
             Field("directions", "linear", (longest, F)),  # P φ̃
             Field("feature_square", "linear", (n,)),
             Field("strength", "linear", ()),
-            *(Field(f"{name}_weights", "linear", (horizons, F)) for name in self._rates),
+            Field("shared_weights", "linear", (horizons, F)),
         )
         if not self._panel:
             return own
@@ -95,7 +95,7 @@ class SharedReadouts:
         ring(table, "scaled")[slot] = scaled
         plain = scaled[:, :F]
         ring(table, "directions")[slot] = rows_product(plain, self.P)
-        made = [readout.predict(g[f"{name}_weights"], plain) for name in self._rates]
+        made = [readout.predict(g["shared_weights"], plain)]
         if self._panel:
             by_feature = scaled.reshape(-1, self._D, F + self._panel).transpose(1, 0, 2)
             directions = rows_product(by_feature, self.P_panel).transpose(1, 0, 2)
@@ -108,11 +108,12 @@ class SharedReadouts:
         scaled, directions = (ring(table, name).take(slots, axis=0) for name in ("scaled", "directions"))
         plain = scaled[:, :, :F]
         known = counted + g["strength"][:, None]
-        for name, rate in self._rates.items():
-            gains = shared_curvature.gains(directions, plain, rate, known)
-            readout.learn(g[f"{name}_weights"], plain, gains, label, valid)
+        gains = shared_curvature.gains(directions, plain, RATE, known)
+        readout.learn(g["shared_weights"], plain, gains, label, valid)
         if self._panel:
-            gains = shared_curvature.gains(ring(table, "panel_directions").take(slots, axis=0), scaled, SLOW, known)
+            gains = shared_curvature.gains(
+                ring(table, "panel_directions").take(slots, axis=0), scaled, PANEL_RATE, known
+            )
             readout.learn(g["panel_weights"], scaled, gains, label, valid)
 
     def fold(self, samples: Array, decay: float, steps: float) -> None:
@@ -158,7 +159,7 @@ class Readouts:
                 ExactReadout("linear", F + settings.hidden, readout.FORGETTING),
                 ExactReadout("whole", self._kept, 1.0),
             ]
-        self.shared = SharedReadouts(settings, {"slow": SLOW, "fast": FAST}, xp=xp)
+        self.shared = SharedReadouts(settings, xp=xp)
         self.names = (*(each.name for each in self._exact), *self.shared.names)
         parts: tuple[ExactReadout | SharedReadouts, ...] = (*self._exact, self.shared)
         self.stepped = tuple(name for part in parts for name in part.stepped)

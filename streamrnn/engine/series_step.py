@@ -117,7 +117,8 @@ def _learn_from_labels(
     shock = mixture.shock(g["error"], counted)
     heeded = published + xp.clip(error, -shock, shock)  # the label, as far as it is believed
 
-    regrets = mixture.learn(made[..., :K], made[..., K:M], published, heeded, valid, counted, _regrets(g))
+    told = made[..., :K], made[..., K:M], published, heeded
+    regrets = mixture.learn(*told, valid, counted, table.horizons, _regrets(g))
     tracked = g["quantiles"], g["error_size"]
     intervals.learn(*tracked, error, below, above, valid, counted, table.horizons, settings.coverage)
     change = made[..., 1]

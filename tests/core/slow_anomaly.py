@@ -2,7 +2,7 @@
 
 import math
 
-BINS, WIDTH = 64, math.log(2.0) / 5  # of ln(u), from u = 2⁻⁵ on
+BINS, WIDTH = 60, math.log(2.0) / 5  # of ln(u), from u = 2⁻⁵ on
 
 
 def bounded(x: float, limit: float) -> float:

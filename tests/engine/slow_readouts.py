@@ -44,12 +44,12 @@ class SlowExact:
 
 
 class SlowShared:
-    """Readouts over the curvature of all series of the task, whose inverse is given; one a step size."""
+    """The readout over the curvature of all series of the task, whose inverse is given, with step size a."""
 
-    def __init__(self, P: list[Vector], rates: Vector, horizons: tuple[int, ...]) -> None:
-        self.P, self.rates, n = P, rates, len(P)
+    def __init__(self, P: list[Vector], a: float, horizons: tuple[int, ...]) -> None:
+        self.P, self.a, n = P, a, len(P)
         self.square = [0.0] * n
-        self.weights = [{h: [0.0] * n for h in horizons} for _ in rates]
+        self.weights = {h: [0.0] * n for h in horizons}
 
     def scaled(self, t: int, features: Vector) -> Vector:
         """The features, each divided by its own running size."""
@@ -59,13 +59,12 @@ class SlowShared:
             made.append(clipped(x / math.sqrt(self.square[i] + 1e-20), 10.0))
         return made
 
-    def predict(self, scaled: Vector) -> list[dict[int, float]]:
-        return [{h: dot(w, scaled) for h, w in weights.items()} for weights in self.weights]
+    def predict(self, scaled: Vector) -> dict[int, float]:
+        return {h: dot(w, scaled) for h, w in self.weights.items()}
 
     def learn(self, h: int, scaled: Vector, label: float, scored: int) -> None:
         """W += a P φ̃ e / (min(n + 10, 5000) + a φ̃ᵀ P φ̃); scored: labels that this horizon has had before."""
         Pphi = [dot(row, scaled) for row in self.P]
-        for a, weights in zip(self.rates, self.weights, strict=True):
-            wrong = label - dot(weights[h], scaled)
-            spread = min(scored + 10, 5000) + a * dot(scaled, Pphi)
-            weights[h] = [w + a * x * wrong / spread for w, x in zip(weights[h], Pphi, strict=True)]
+        wrong = label - dot(self.weights[h], scaled)
+        spread = min(scored + 10, 5000) + self.a * dot(scaled, Pphi)
+        self.weights[h] = [w + self.a * x * wrong / spread for w, x in zip(self.weights[h], Pphi, strict=True)]

@@ -58,7 +58,7 @@ class Horizon:
     """What one horizon learns from its labels, the weights of the readouts apart."""
 
     def __init__(self, experts: int, h: int) -> None:
-        self.mixture = SlowMixture([[2.0] + [-1.0] * (experts - 1)] * 2)
+        self.mixture = SlowMixture([[2.0] + [-1.0] * (experts - 1)] * 2, h)
         self.h = h
         self.target_square = 0.0
         self.lower = self.upper = NORMAL_QUANTILE
@@ -91,11 +91,11 @@ class SlowSeries:
     def __init__(self, forecaster: Forecaster) -> None:
         self.model, horizons, H = forecaster.model, forecaster.settings.horizons, forecaster.settings.hidden
         P = forecaster.model.readouts.shared.P.astype(float).tolist()
-        self.shared = SlowShared(P, [1.0, 4.0], horizons)
+        self.shared = SlowShared(P, 2.0, horizons)
         self.exact = [SlowExact(16, 0.9998, horizons)]
         if forecaster.settings.readout == "exact":
             self.exact = [SlowExact(48 + H, 0.9998, horizons), SlowExact(48 + H, 1.0, horizons)]
-        experts = 3 + len(self.exact) + len(self.shared.rates)
+        experts = 4 + len(self.exact)
         self.horizons = {h: Horizon(experts, h) for h in horizons}
         self.profiles = SlowProfiles(forecaster.table.season, horizons)
         self.judge = SlowJudge()
@@ -124,7 +124,7 @@ class SlowSeries:
         scaled = self.shared.scaled(t, phi)
         teaches = not missing and S > 0
         gains = [each.gain(features) for each in self.exact] if teaches else []
-        linear = [each.predict(features) for each in self.exact] + self.shared.predict(scaled)
+        linear = [*(each.predict(features) for each in self.exact), self.shared.predict(scaled)]
         made = {}
         for i, (h, horizon) in enumerate(self.horizons.items()):
             change = season.change[h] / unit
