@@ -8,9 +8,8 @@ and with R = γ R + r, V = γ V + r² (second-order bounds: Gaillard, Stoltz and
 
     u_k = R_k / sqrt(V_k + 10⁻⁶) + pooled_k + prior_k,     weight_k ∝ max(u_k, 0)
 
-Two such mixtures (γ = .9995 and 1) are averaged, and a last pass of the same kind, γ = 1 - h / 2000 for h steps
-ahead, mixes that average with persistence. Forecasts here are deviations from the last value in units of S:
-persistence is 0.
+Two such mixtures (γ = .9995 and 1) are averaged, and a last pass of the same kind (γ = .9998) mixes that average with
+persistence. Forecasts here are deviations from the last value in units of S: persistence is 0.
 
 Axes: B rows, P horizons, G = 2 memories, K experts. Expert 0 is persistence.
 """
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from streamrnn.core.backend import Array, array_module
 
 MEMORIES = (0.9995, 1.0)
-LAST_WINDOW = 2000.0  # labels that the last pass remembers, over the horizon: far ahead, experts fail for long
+LAST_MEMORY = 0.9998
 REGRET_CLIP = 50.0
 ERROR_WINDOW = 1000  # shorter ones would let a burst of large errors count no more than a quiet spell
 PRIOR_PERSISTENCE, PRIOR_OTHER = 2.0, -1.0
@@ -95,13 +94,12 @@ def learn(
     label: Array,
     valid: Array,
     counted: Array,
-    horizons: Array,
     regrets: Regrets,
 ) -> Array:
     """Take in labels that have arrived; returns this step's regrets r (B, P, G, K), 0 where not valid.
 
     experts (B, P, K), mixed (B, P, G), published (B, P): as they were when forecast; label, no further off than a
-    shock, and valid (B, P); counted (B, P): labels this series has had before, for the gain of q; horizons (P,).
+    shock, and valid (B, P); counted (B, P): labels this series has had before, for the gain of q.
     """
     xp = array_module(experts)
     dtype = experts.dtype
@@ -124,7 +122,7 @@ def learn(
     s[:, :, 0], s[:, :, 1] = published - _average(mixed), published
     s *= ((published - label) * unit)[..., None]
     xp.clip(s, -REGRET_CLIP, REGRET_CLIP, out=s)
-    decay = xp.where(valid, (1.0 - horizons / LAST_WINDOW).astype(dtype), dtype.type(1.0))[..., None]
+    decay = xp.where(valid, dtype.type(LAST_MEMORY), dtype.type(1.0))[..., None]
     regrets.last_total *= decay
     regrets.last_total += s
     regrets.last_square *= decay

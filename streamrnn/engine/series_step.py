@@ -118,7 +118,7 @@ def _learn_from_labels(
     heeded = published + xp.clip(error, -shock, shock)  # the label, as far as it is believed
 
     told = made[..., :K], made[..., K:M], published, heeded
-    regrets = mixture.learn(*told, valid, counted, table.horizons, _regrets(g))
+    regrets = mixture.learn(*told, valid, counted, _regrets(g))
     tracked = g["quantiles"], g["error_size"]
     intervals.learn(*tracked, error, below, above, valid, counted, table.horizons, settings.coverage)
     change = made[..., 1]

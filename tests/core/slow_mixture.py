@@ -6,8 +6,7 @@ import math
 class SlowMixture:
     """Who was right so far, and what is forecast of what the experts say. Expert 0 is persistence."""
 
-    def __init__(self, prior: list[list[float]], horizon: int) -> None:
-        self.last_gamma = 1 - horizon / 2000
+    def __init__(self, prior: list[list[float]]) -> None:
         self.prior = prior  # one list over the experts for each of the two memories
         experts = len(prior[0])
         self.R = [[0.0] * experts for _ in prior]
@@ -44,8 +43,8 @@ class SlowMixture:
                 self.V[g][k] = gamma * self.V[g][k] + r * r
         for i, other in enumerate((sum(mixed) / len(mixed), 0.0)):
             r = regret(published, other)
-            self.last_R[i] = self.last_gamma * self.last_R[i] + r
-            self.last_V[i] = self.last_gamma * self.last_V[i] + r * r
+            self.last_R[i] = 0.9998 * self.last_R[i] + r
+            self.last_V[i] = 0.9998 * self.last_V[i] + r * r
 
 
 def weighted(u: list[float], forecasts: list[float]) -> float:

@@ -14,7 +14,6 @@ from tests.core.slow_mixture import SlowMixture
 
 K = 4
 G = len(mixture.MEMORIES)
-ONE = np.array([1])  # step ahead
 
 
 def fresh(B: int, P: int, dtype: str = "float32") -> mixture.Regrets:
@@ -31,7 +30,7 @@ def test_the_mixture_is_its_equations_a_float_at_a_time(seed: int) -> None:
     random = np.random.default_rng(seed)
     B, P, T = 3, 2, 400
     prior = flat_prior(P).astype(float) + random.normal(size=(P, G, K))
-    slow = [[SlowMixture(prior[p].tolist(), p + 1) for p in range(P)] for _ in range(B)]
+    slow = [[SlowMixture(prior[p].tolist()) for p in range(P)] for _ in range(B)]
     regrets, counted = fresh(B, P, "float64"), np.zeros((B, P), "int32")
     skill = np.array([1.0, 0.3, 0.6, 3.0])
     for t in range(T):
@@ -47,7 +46,7 @@ def test_the_mixture_is_its_equations_a_float_at_a_time(seed: int) -> None:
                 assert published[b, p] == pytest.approx(slow_published, rel=1e-9, abs=1e-9)
                 if valid[b, p]:
                     slow[b][p].learn(experts[b, p].tolist(), slow_mixed, slow_published, float(label[b, p]))
-        mixture.learn(experts, mixed, published, label, valid, counted, np.arange(1, P + 1), regrets)
+        mixture.learn(experts, mixed, published, label, valid, counted, regrets)
         counted += valid
 
 
@@ -57,7 +56,7 @@ def test_the_regrets_returned_are_those_that_were_added_and_none_where_no_label_
     experts = random.normal(size=(2, 1, K)).astype("float32")
     mixed, published = mixture.mix(experts, regrets, flat_prior(1) + np.float32(3))
     label, valid = np.ones((2, 1), "float32"), np.array([[True], [False]])
-    made = mixture.learn(experts, mixed, published, label, valid, np.zeros((2, 1), "int32"), ONE, regrets)
+    made = mixture.learn(experts, mixed, published, label, valid, np.zeros((2, 1), "int32"), regrets)
     np.testing.assert_allclose(made, regrets.total, rtol=1e-6)
     assert made[0].any()
     assert not made[1].any()
@@ -70,9 +69,7 @@ def test_a_label_that_is_not_valid_changes_nothing() -> None:
     experts = random.normal(size=(1, 2, K))
     mixed, published = mixture.mix(experts, regrets, flat_prior(2))
     none = np.zeros((1, 2), bool)
-    mixture.learn(
-        experts, mixed, published, np.full((1, 2), 9.0), none, np.ones((1, 2), "int32"), np.array([1, 2]), regrets
-    )
+    mixture.learn(experts, mixed, published, np.full((1, 2), 9.0), none, np.ones((1, 2), "int32"), regrets)
     for name, kept in before.items():
         np.testing.assert_array_equal(getattr(regrets, name), kept)
 
@@ -85,7 +82,7 @@ def test_an_expert_that_is_always_best_ends_with_nearly_all_the_weight() -> None
         experts = (label[..., None] + [0, 0.1, 1.0, 2.0] * random.normal(size=(1, 1, K))).astype("float32")
         experts[..., 0] = 0.0
         mixed, published = mixture.mix(experts, regrets, flat_prior(1))
-        mixture.learn(experts, mixed, published, label, np.ones((1, 1), bool), counted + t, ONE, regrets)
+        mixture.learn(experts, mixed, published, label, np.ones((1, 1), bool), counted + t, regrets)
     alone = np.zeros((1, 1, K), "float32")
     alone[..., 1] = 1.0  # what is published is then the weight of the best
     assert mixture.mix(alone, regrets, flat_prior(1))[1][0, 0] > 0.9
