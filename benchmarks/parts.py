@@ -10,8 +10,10 @@ import numpy as np
 from streamrnn.core import mixture
 from streamrnn.core.backend import Array
 from streamrnn.engine import features, readouts, series_step
+from streamrnn.engine.layout import expert_names
 from streamrnn.engine.readouts import Readouts
 from streamrnn.engine.season_search import SeasonSearch
+from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.shared_model import SharedModel
 
 NEVER = -1e9  # a prior that no regret makes up for
@@ -67,6 +69,15 @@ def constants(*changes: tuple[Any, str, Any]) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def linear_alone() -> Iterator[None]:
+    """Only the exact linear readout forecasts."""
+    names = expert_names(Readouts(ForecastSettings(readout="exact")).names)
+    alone = (mixture, "PRIOR_OTHER", 1.0), (mixture, "LAST_PRIOR", (1.0, NEVER)), (mixture, "POOL_CLIP", 0.0)
+    with constants(*alone), without_experts(*(name for name in names if name != "linear")):
+        yield
+
+
 PARTS: dict[str, Callable[[], Any]] = {
     "nothing": lambda: constants(),
     "the recurrent expert": lambda: without_experts("recurrent"),
@@ -80,5 +91,6 @@ PARTS: dict[str, Callable[[], Any]] = {
     "bounded shocks": lambda: constants((mixture, "SHOCK", 1e9)),
     "pooled standing": lambda: constants((mixture, "POOL_CLIP", 0.0)),
     "two memories": lambda: constants((mixture, "MEMORIES", (1.0, 1.0))),
+    "all but a linear readout": linear_alone,
     "last pass": lambda: constants((mixture, "LAST_PRIOR", (1.0, NEVER))),
 }

@@ -10,19 +10,14 @@ until the squared error, averaged over 16 series and 25 steps, stays for 100 ste
 
 import argparse
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.forecast_quality import forecasts_of
-from benchmarks.parts import NEVER, constants, without_experts
-from streamrnn.core import mixture
+from benchmarks.parts import linear_alone
 from streamrnn.core.backend import Array
-from streamrnn.engine.layout import expert_names
-from streamrnn.engine.readouts import Readouts
-from streamrnn.engine.settings import ForecastSettings
 
 STEPS, BREAK, SERIES, PERIOD, HOUR_MS = 3000, 2000, 16, 24, 3_600_000
 BEFORE, SMOOTH, STAYS, RECOVERED = 1000, 25, 100, 1.5
@@ -86,16 +81,6 @@ def series(kind: Kind, seed: int) -> tuple[Array, Array]:
     times = np.arange(STEPS) * HOUR_MS
     kind.does(x, times)
     return x, times
-
-
-def linear_alone() -> ExitStack:
-    """Only the exact linear readout forecasts."""
-    names = expert_names(Readouts(ForecastSettings(readout="exact")).names)
-    stack = ExitStack()
-    alone = (mixture, "PRIOR_OTHER", 1.0), (mixture, "LAST_PRIOR", (1.0, NEVER)), (mixture, "POOL_CLIP", 0.0)
-    stack.enter_context(constants(*alone))
-    stack.enter_context(without_experts(*(name for name in names if name != "linear")))
-    return stack
 
 
 def recovery(squared: Array, size: float) -> int | None:
