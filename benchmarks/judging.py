@@ -57,14 +57,15 @@ def errors(values: Array, forecasts: Array, scale: Array, horizon: int, p: int) 
 
 
 def stretches_that_keep_law_6(values: Array, forecasts: Array, horizon: int, p: int) -> float:
-    """The share of stretches of 500 steps whose error is at most 1.1 times persistence's plus .01 S²."""
+    """The share of stretches of 500 steps whose error is at most 1.1 times persistence's plus .01 S²; NaN: none."""
     scale = scales(values)
     mine = errors(values, forecasts, scale, horizon, p)[BEGINNING:]
     naive = errors(values, np.broadcast_to(values[:, :, None], forecasts.shape), scale, horizon, p)[BEGINNING:]
     known = ~np.isnan(mine) & ~np.isnan(naive)
     over = np.where(known, mine**2 - 1.1 * naive**2 - 0.01, 0.0)
     sums = np.cumsum(np.concatenate([np.zeros((1, over.shape[1])), over]), axis=0)
-    return float((sums[STRETCH:] <= sums[:-STRETCH] + 1e-9).mean())
+    kept = sums[STRETCH:] <= sums[:-STRETCH] + 1e-9
+    return float(kept.mean()) if kept.size else float("nan")
 
 
 @dataclass(frozen=True, slots=True)
