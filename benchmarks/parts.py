@@ -27,7 +27,7 @@ def without_experts(*names: str) -> Iterator[None]:
 
     def weigh_others(self: SharedModel) -> None:
         weigh(self)
-        self.prior[:, :, [name in names for name in self.experts]] = NEVER
+        self.prior[[name in names for name in self.experts]] = NEVER
 
     with patch.object(SharedModel, "weigh_experts", weigh_others):
         yield

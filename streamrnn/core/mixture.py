@@ -6,7 +6,9 @@ For the mixture's forecast ŷ, an expert's ŷ_k and the label y, the instantaneo
 
 and with R = γ R + r, V = γ V + r² (second-order bounds: Gaillard, Stoltz and van Erven 2014)
 
-    u_k = R_k / sqrt(V_k + 10⁻⁶) + pooled_k + prior_k,     weight_k ∝ max(u_k, 0)
+    u_k = R_k / sqrt(V_k + 10⁻⁶) + min(n / 50, 1) pooled_k + prior_k,     weight_k ∝ max(u_k, 0)
+
+after n labels of the series: what others say of an expert holds once it has had time to get to know this series.
 
 Two such mixtures (γ = .9995 and 1) are averaged, and a last pass of the same kind (γ = .9998) mixes that average with
 persistence. Forecasts here are deviations from the last value in units of S: persistence is 0.
@@ -28,6 +30,7 @@ SHOCK = 20.0  # an error counts at most this many times the running root mean sq
 SHOCK_FLOOR = 0.01  # of which the square is at least this, or a series that was frozen would never learn again,
 SHOCK_FROM = 20  # once so many labels have arrived
 POOL_CLIP = 4.0  # what other series say of an expert weighs at most as much as a regret of this many deviations
+TRUSTED = 50.0  # labels from which on it counts in full
 TINY = 1e-12
 FLOOR = 1e-6  # under a root of V: weights are known to 1e-7, and so small a regret must not look like a certain one
 
@@ -49,14 +52,15 @@ def pooled_advantage(total: Array, square: Array) -> Array:
     return xp.clip(total / xp.sqrt(square + FLOOR), -POOL_CLIP, POOL_CLIP)
 
 
-def mix(experts: Array, regrets: Regrets, prior: Array) -> tuple[Array, Array]:
+def mix(experts: Array, regrets: Regrets, prior: Array, pooled: Array, counted: Array) -> tuple[Array, Array]:
     """Forecasts of both mixtures (B, P, G) and the published one (B, P).
 
-    experts (B, P, K) deviations; prior (P, G, K): the pooled advantage plus the constant prior.
+    experts (B, P, K) deviations; prior (K,); pooled advantage (P, G, K); counted (B, P): labels had before.
     """
     xp = array_module(experts)
     u = regrets.total / xp.sqrt(regrets.square + FLOOR)
     u += prior
+    u += pooled * xp.minimum(counted / TRUSTED, 1.0).astype(u.dtype)[:, :, None, None]
     xp.maximum(u, 0.0, out=u)
     mass = xp.einsum("bpgk->bpg", u)
     mixed = xp.einsum("bpgk,bpk->bpg", u, experts)

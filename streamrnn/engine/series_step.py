@@ -81,7 +81,7 @@ def step_series(table: StreamTable, model: SharedModel, rows: Array, value: Arra
         experts[:, :, 2 + k] = made + change
     experts[:, :, -1] = recurrent * xp.sqrt(g["target_square"]) + model.network_base * change
     xp.clip(experts, -WIDEST, WIDEST, out=experts)
-    mixed, published = mixture.mix(experts, _regrets(g), model.prior)
+    mixed, published = mixture.mix(experts, _regrets(g), model.prior, model.advantage, g["scored"])
     published *= xp.minimum(g["moments"][:, SEEN] / GROWN, 1.0).astype("float32")[:, None]
     below, above = intervals.bounds(g["quantiles"], g["error_size"])
 

@@ -219,6 +219,7 @@ class SharedModel:
         self.weigh_experts()
 
     def weigh_experts(self) -> None:
-        """Set the experts' prior (P, G, K) from their pooled standing, which has just changed."""
-        standing = mixture.pooled_advantage(self.pooled_total, self.pooled_square)
-        self.prior = self.xp.asarray(standing + mixture.priors(len(self.experts)), "float32")
+        """Set the experts' prior (K,) and their pooled advantage (P, G, K), which has just changed."""
+        self.prior = self.xp.asarray(mixture.priors(len(self.experts)), "float32")
+        advantage = mixture.pooled_advantage(self.pooled_total, self.pooled_square)
+        self.advantage = self.xp.asarray(advantage, "float32")

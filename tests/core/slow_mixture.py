@@ -6,19 +6,22 @@ import math
 class SlowMixture:
     """Who was right so far, and what is forecast of what the experts say. Expert 0 is persistence."""
 
-    def __init__(self, prior: list[list[float]]) -> None:
-        self.prior = prior  # one list over the experts for each of the two memories
-        experts = len(prior[0])
-        self.R = [[0.0] * experts for _ in prior]
-        self.V = [[0.0] * experts for _ in prior]
+    def __init__(self, prior: list[float], pooled: list[list[float]] | None = None) -> None:
+        experts = len(prior)
+        self.prior = prior
+        self.pooled = pooled or [[0.0] * experts] * 2  # what other series say, for each of the two memories
+        self.R = [[0.0] * experts for _ in self.pooled]
+        self.V = [[0.0] * experts for _ in self.pooled]
         self.last_R, self.last_V = [0.0, 0.0], [0.0, 0.0]  # against the average, against persistence
         self.q, self.n = 0.0, 0
 
     def mix(self, experts: list[float]) -> tuple[list[float], float]:
         """What each memory's mixture forecasts, and what is published."""
         mixed = []
-        for R, V, prior in zip(self.R, self.V, self.prior, strict=True):
-            u = [r / math.sqrt(v + 1e-6) + p for r, v, p in zip(R, V, prior, strict=True)]
+        trust = min(self.n / 50, 1.0)
+        for R, V, others in zip(self.R, self.V, self.pooled, strict=True):
+            own = [r / math.sqrt(v + 1e-6) for r, v in zip(R, V, strict=True)]
+            u = [x + trust * o + p for x, o, p in zip(own, others, self.prior, strict=True)]
             mixed.append(weighted(u, experts))
         last = [self.last_R[i] / math.sqrt(self.last_V[i] + 1e-6) + (1.0, 0.5)[i] for i in range(2)]
         return mixed, weighted(last, [sum(mixed) / len(mixed), 0.0])

@@ -18,16 +18,19 @@ def fresh(B: int, P: int, dtype: str = "float32") -> mixture.Regrets:
     return mixture.Regrets(*(np.zeros(shape, dtype) for shape in shapes))
 
 
-def flat_prior(P: int) -> Array:
-    return np.broadcast_to(np.array(mixture.priors(K), "float32"), (P, G, K))
+def mix(experts: Array, regrets: mixture.Regrets, prior: Array | None = None) -> tuple[Array, Array]:
+    """The mixture of a series that no other has anything to tell."""
+    prior = np.array(mixture.priors(K), "float32") if prior is None else prior
+    B, P, _ = experts.shape
+    return mixture.mix(experts, regrets, prior, np.zeros((P, G, K), "float32"), np.zeros((B, P), "int32"))
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_mixture_is_its_equations_a_float_at_a_time(seed: int) -> None:
     random = np.random.default_rng(seed)
     B, P, T = 3, 2, 400
-    prior = flat_prior(P).astype(float) + random.normal(size=(P, G, K))
-    slow = [[SlowMixture(prior[p].tolist()) for p in range(P)] for _ in range(B)]
+    prior, pooled = np.array(mixture.priors(K)), random.normal(size=(P, G, K))
+    slow = [[SlowMixture(prior.tolist(), pooled[p].tolist()) for p in range(P)] for _ in range(B)]
     regrets, counted = fresh(B, P, "float64"), np.zeros((B, P), "int32")
     skill = np.array([1.0, 0.3, 0.6, 3.0])
     for t in range(T):
@@ -35,7 +38,7 @@ def test_the_mixture_is_its_equations_a_float_at_a_time(seed: int) -> None:
         experts = label[..., None] + skill * random.normal(size=(B, P, K))
         experts[..., 0] = 0.0
         valid = random.random((B, P)) < 0.9
-        mixed, published = mixture.mix(experts, regrets, prior)
+        mixed, published = mixture.mix(experts, regrets, prior, pooled, counted)
         for b in range(B):
             for p in range(P):
                 slow_mixed, slow_published = slow[b][p].mix(experts[b, p].tolist())
@@ -51,7 +54,7 @@ def test_the_regrets_returned_are_those_that_were_added_and_none_where_no_label_
     random = np.random.default_rng(5)
     regrets = fresh(2, 1)
     experts = random.normal(size=(2, 1, K)).astype("float32")
-    mixed, published = mixture.mix(experts, regrets, flat_prior(1) + np.float32(3))
+    mixed, published = mix(experts, regrets, np.array(mixture.priors(K), "float32") + np.float32(3))
     label, valid = np.ones((2, 1), "float32"), np.array([[True], [False]])
     made = mixture.learn(experts, mixed, published, label, valid, np.zeros((2, 1), "int32"), regrets)
     np.testing.assert_allclose(made, regrets.total, rtol=1e-6)
@@ -64,7 +67,7 @@ def test_a_label_that_is_not_valid_changes_nothing() -> None:
     regrets = mixture.Regrets(*(random.random(getattr(fresh(1, 2), f.name).shape) for f in fields(mixture.Regrets)))
     before = {f.name: getattr(regrets, f.name).copy() for f in fields(regrets)}
     experts = random.normal(size=(1, 2, K))
-    mixed, published = mixture.mix(experts, regrets, flat_prior(2))
+    mixed, published = mix(experts, regrets)
     none = np.zeros((1, 2), bool)
     mixture.learn(experts, mixed, published, np.full((1, 2), 9.0), none, np.ones((1, 2), "int32"), regrets)
     for name, kept in before.items():
@@ -78,17 +81,17 @@ def test_an_expert_that_is_always_best_ends_with_nearly_all_the_weight() -> None
         label = random.normal(size=(1, 1)).astype("float32")
         experts = (label[..., None] + [0, 0.1, 1.0, 2.0] * random.normal(size=(1, 1, K))).astype("float32")
         experts[..., 0] = 0.0
-        mixed, published = mixture.mix(experts, regrets, flat_prior(1))
+        mixed, published = mix(experts, regrets)
         mixture.learn(experts, mixed, published, label, np.ones((1, 1), bool), counted + t, regrets)
     alone = np.zeros((1, 1, K), "float32")
     alone[..., 1] = 1.0  # what is published is then the weight of the best
-    assert mixture.mix(alone, regrets, flat_prior(1))[1][0, 0] > 0.9
+    assert mix(alone, regrets)[1][0, 0] > 0.9
 
 
 def test_until_labels_arrive_persistence_is_forecast() -> None:
     experts = np.random.default_rng(8).normal(size=(2, 3, K)).astype("float32")
     experts[..., 0] = 0.0
-    mixed, published = mixture.mix(experts, fresh(2, 3), flat_prior(3))
+    mixed, published = mix(experts, fresh(2, 3))
     assert not mixed.any()
     assert not published.any()
 
@@ -98,7 +101,7 @@ def test_where_no_expert_has_any_weight_persistence_is_forecast() -> None:
     regrets.total -= 100.0
     regrets.square += 1.0
     experts = np.full((1, 1, K), 7.0, "float32")
-    mixed, published = mixture.mix(experts, regrets, flat_prior(1))
+    mixed, published = mix(experts, regrets)
     assert not mixed.any()
     assert not published.any()
 
@@ -109,7 +112,7 @@ def test_where_the_last_pass_trusts_nobody_persistence_is_forecast() -> None:
     regrets.square += 1.0
     regrets.last_total -= 100.0
     regrets.last_square += 1.0
-    mixed, published = mixture.mix(np.full((1, 1, K), 7.0, "float32"), regrets, flat_prior(1))
+    mixed, published = mix(np.full((1, 1, K), 7.0, "float32"), regrets)
     assert mixed.any()
     assert not published.any()
 
@@ -127,7 +130,7 @@ def test_a_regret_within_rounding_of_zero_gives_no_expert_weight() -> None:
         regrets = fresh(1, 1)
         regrets.total += np.float32(noise)
         regrets.square += np.float32(noise**2)
-        made.append(mixture.mix(experts, regrets, np.broadcast_to(u_of_one, (1, G, K)))[1][0, 0])
+        made.append(mix(experts, regrets, u_of_one)[1][0, 0])
     assert made[1] == pytest.approx(made[0], abs=1e-3)
 
 

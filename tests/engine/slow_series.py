@@ -58,7 +58,7 @@ class Horizon:
     """What one horizon learns from its labels, the weights of the readouts apart."""
 
     def __init__(self, experts: int, h: int) -> None:
-        self.mixture = SlowMixture([[2.0] + [-1.0] * (experts - 1)] * 2)
+        self.mixture = SlowMixture([2.0] + [-1.0] * (experts - 1))
         self.h = h
         self.target_square = 0.0
         self.lower = self.upper = NORMAL_QUANTILE
