@@ -3,7 +3,8 @@
     python -m benchmarks.cold_start [--csv FILE ...]      without a file: the weather that comes with the package
 
 Every other column is a stream from the first row on. The others appear at three later rows, each time under new
-names. "late": in the company of the old streams, from what those have taught; "alone": in a process of their own.
+names. "late": in the company of the old streams, from what those have taught; "trained": in a process of their own,
+which begins with a model learnt from the old streams (`train`, `model.initial`); "alone": without it.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import numpy as np
 from streamrnn.core.backend import Array
 from streamrnn.engine.forecaster import Forecaster
 from streamrnn.engine.settings import ForecastSettings
+from streamrnn.engine.warm_start import begin_with, learnt
 from streamrnn.records import single_steps
 from streamrnn.service.demo import weather
 from streamrnn.service.score import held
@@ -31,22 +33,26 @@ def fed(forecaster: Forecaster, names: list[bytes], values: Array, times: Array)
     return forecaster.forecast(batch).mean[:, 0, 0].reshape(T, D)
 
 
-def late_and_alone(values: Array, times: Array) -> tuple[Array, Array, Array]:
-    """The late streams' values, their forecasts in company, and alone: (ROWS, D') each."""
+def late_streams(values: Array, times: Array) -> tuple[Array, dict[str, Array]]:
+    """The late streams' values and their forecasts by the way they began: (ROWS, D') each."""
     old, new = values[:, ::2], values[:, 1::2]
     forecaster, done = Forecaster(ForecastSettings()), 0
-    truth, late, alone = [], [], []
+    truth: list[Array] = []
+    made: dict[str, list[Array]] = {"late": [], "trained": [], "alone": []}
     known = [b"old %d" % d for d in range(old.shape[1])]
     for row in APPEAR:
         fed(forecaster, known, old[done:row], times[done:row])
         done = row + ROWS
         lived, when = slice(row, done), times[row:done]
         names = [b"from row %d: %d" % (row, d) for d in range(new.shape[1])]
+        trained = Forecaster(ForecastSettings())
+        begin_with(trained, learnt(forecaster))
         both = np.concatenate([old[lived], new[lived]], axis=1)
-        late.append(fed(forecaster, known + names, both, when)[:, len(known) :])
-        alone.append(fed(Forecaster(ForecastSettings()), names, new[lived], when))
+        made["late"].append(fed(forecaster, known + names, both, when)[:, len(known) :])
+        made["trained"].append(fed(trained, names, new[lived], when))
+        made["alone"].append(fed(Forecaster(ForecastSettings()), names, new[lived], when))
         truth.append(new[lived])
-    return np.concatenate(truth, 1), np.concatenate(late, 1), np.concatenate(alone, 1)
+    return np.concatenate(truth, 1), {way: np.concatenate(each, 1) for way, each in made.items()}
 
 
 def beside_persistence(truth: Array, made: Array, first: int, stop: int) -> float:
@@ -65,9 +71,9 @@ def main() -> None:
     tables = {file.stem: read_csv(file) for file in given.csv} or {"weather": weather()}
     print("squared error over persistence's at records" + "".join(f"{f'{a}-{b}':>9}" for a, b in SPANS))
     for name, table in tables.items():
-        truth, late, alone = late_and_alone(table.values[:3000], table.times[:3000])
-        for way, made in (("late", late), ("alone", alone)):
-            told = "".join(f"{beside_persistence(truth, made, *span):9.3f}" for span in SPANS)
+        truth, made = late_streams(table.values[:3000], table.times[:3000])
+        for way, forecasts in made.items():
+            told = "".join(f"{beside_persistence(truth, forecasts, *span):9.3f}" for span in SPANS)
             print(f"{name:20} {way:22}{told}", flush=True)
 
 
