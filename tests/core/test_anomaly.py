@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.anomaly_calibration import CONTINUOUS, KINDS, rates
+from benchmarks.anomaly_calibration import CONTINUOUS, KINDS, rates, scored
 from streamrnn.core import anomaly, tails
 from streamrnn.core.backend import Array
 from streamrnn.core.tails import Tails
@@ -134,3 +134,13 @@ def test_where_nothing_is_wrong_a_score_is_reached_no_more_often_than_it_says(ki
     assert alarms < 0.005
     if kind in CONTINUOUS:
         assert one_in_ten > 0.05
+
+
+def test_a_changed_level_is_one_incident_at_once_and_ordinary_a_hundred_records_later() -> None:
+    x = np.random.default_rng(14).normal(size=(1400, 3))
+    x[1000:] += 10.0
+    surprise, alarm = scored(x)
+    assert ((alarm[1000:1005] >= 0.999).sum(0) >= 1).all()
+    assert (surprise[1000:1005] > 0.99).all()  # not learnt as normal by the first of them
+    assert not (alarm[1005:] >= 0.999).any()
+    assert (surprise[1100:] >= 0.99).mean() < 0.02
