@@ -284,7 +284,7 @@ def _parse(raw: bytes) -> Any:
 
 
 def _constant(name: str) -> float:
-    return math.nan if name == "NaN" else math.inf
+    return float(name)  # NaN, Infinity, -Infinity
 
 
 def _find(message: dict[str, Any], path: Any, default: Any = None) -> Any:
@@ -340,7 +340,8 @@ def _milliseconds(found: Any) -> int:
 
 
 def _shown(found: Any) -> str:
-    text = repr(found)
+    """The value as JSON writes it, shortened."""
+    text = json.dumps(found)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
