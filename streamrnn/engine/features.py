@@ -19,7 +19,7 @@ from streamrnn.engine.layout import (
     VALUE,
     WEEKLY_HARMONICS,
 )
-from streamrnn.engine.stream_table import StreamTable, ring
+from streamrnn.engine.stream_table import StreamTable
 
 FEATURE_CLIP = 10.0
 INPUT_CLIP = 4.0
@@ -90,7 +90,7 @@ def seasonal(
     offsets = _offsets(table)  # -3 .. -1, 0, leads, m/6, horizons
     steps, interval = g["steps"], g["moments"][:, INTERVAL]
     phase = profiles.phase_at(season, time, steps, interval, offsets)  # (B, J)
-    visits, flat = ring(table, "visits"), table.slabs["profiles"].reshape(-1)
+    visits, flat = table.rings["visits"], table.slabs["profiles"].reshape(-1)
 
     here = rows * phases + phase[:, 3]
     where = (rows[:, None] * A + xp.arange(A)) * phases + phase[:, 3:4]  # (B, A)

@@ -16,7 +16,7 @@ from streamrnn.core import readout, scaling, shared_curvature
 from streamrnn.core.backend import Array, array_module
 from streamrnn.engine.layout import LINEAR_FEATURES, SMALL, Field, panel_features
 from streamrnn.engine.settings import ForecastSettings
-from streamrnn.engine.stream_table import StreamTable, ring
+from streamrnn.engine.stream_table import StreamTable
 
 F = LINEAR_FEATURES
 RATE, PANEL_RATE = 2.0, 1.0  # step sizes over the shared curvature
@@ -47,14 +47,14 @@ class ExactReadout:
     def predict(self, table: StreamTable, g: Rows, slot: Array, features: Array, origin: Array) -> Array:
         """Its forecasts (B, P) of these features (B, n); origin (B,) bool: this step will be learnt from."""
         features = features[:, : self._width]
-        ring(table, self._gains)[slot] = readout.update_curvature(
+        table.rings[self._gains][slot] = readout.update_curvature(
             g[self._curvature], features, origin, self._forgetting
         )
         return readout.predict(g[self._weights], features)
 
     def learn(self, table: StreamTable, g: Rows, slots: Array, features: Array, label: Array, valid: Array) -> None:
         """Labels (B, P) of the origins in these slots (B, P), which had these features (B, P, n)."""
-        gains = ring(table, self._gains).take(slots, axis=0)
+        gains = table.rings[self._gains].take(slots, axis=0)
         readout.learn(g[self._weights], features[:, :, : self._width], gains, label, valid)
 
 
@@ -92,27 +92,27 @@ class SharedReadouts:
         """Each readout's forecasts (B, P), and φ̃ (B, n) for the moments. phi (B, F), panel (B, 2 D)."""
         features = self.xp.concatenate([phi, panel], axis=1) if self._panel else phi
         scaled = scaling.normalise(features, g["feature_square"], g["steps"], FEATURE_LIMIT)
-        ring(table, "scaled")[slot] = scaled
+        table.rings["scaled"][slot] = scaled
         plain = scaled[:, :F]
-        ring(table, "directions")[slot] = rows_product(plain, self.P)
+        table.rings["directions"][slot] = rows_product(plain, self.P)
         made = [readout.predict(g["shared_weights"], plain)]
         if self._panel:
             by_feature = scaled.reshape(-1, self._D, F + self._panel).transpose(1, 0, 2)
             directions = rows_product(by_feature, self.P_panel).transpose(1, 0, 2)
-            ring(table, "panel_directions")[slot] = directions.reshape(len(phi), -1)
+            table.rings["panel_directions"][slot] = directions.reshape(len(phi), -1)
             made.append(readout.predict(g["panel_weights"], scaled))
         return made, scaled
 
     def learn(self, table: StreamTable, g: Rows, slots: Array, label: Array, valid: Array, counted: Array) -> None:
         """Labels (B, P) of the origins in these slots (B, P); counted (B, P): labels had before."""
-        scaled, directions = (ring(table, name).take(slots, axis=0) for name in ("scaled", "directions"))
+        scaled, directions = (table.rings[name].take(slots, axis=0) for name in ("scaled", "directions"))
         plain = scaled[:, :, :F]
         known = counted + g["strength"][:, None]
         gains = shared_curvature.gains(directions, plain, RATE, known)
         readout.learn(g["shared_weights"], plain, gains, label, valid)
         if self._panel:
             gains = shared_curvature.gains(
-                ring(table, "panel_directions").take(slots, axis=0), scaled, PANEL_RATE, known
+                table.rings["panel_directions"].take(slots, axis=0), scaled, PANEL_RATE, known
             )
             readout.learn(g["panel_weights"], scaled, gains, label, valid)
 
@@ -182,14 +182,14 @@ class Readouts:
         features = phi[:, : self._kept]
         if self._kept > F:
             features = self.xp.concatenate([phi, hidden, panel], axis=1)
-        ring(table, "features")[slot] = features
+        table.rings["features"][slot] = features
         made = [each.predict(table, g, slot, features, origin) for each in self._exact]
         shared, scaled = self.shared.predict(table, g, slot, phi, panel)
         return made + shared, scaled
 
     def learn(self, table: StreamTable, g: Rows, slots: Array, label: Array, valid: Array, counted: Array) -> None:
         """Labels (B, P) of the origins in these slots (B, P); counted (B, P): labels had before."""
-        features = ring(table, "features").take(slots, axis=0)
+        features = table.rings["features"].take(slots, axis=0)
         for each in self._exact:
             each.learn(table, g, slots, features, label, valid)
         self.shared.learn(table, g, slots, label, valid, counted)

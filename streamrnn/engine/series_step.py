@@ -19,7 +19,7 @@ from streamrnn.engine.features import (
 )
 from streamrnn.engine.layout import DIFFERENCES, MEMORIES, SEEN, START_STRIDE, VALUE
 from streamrnn.engine.shared_model import SharedModel
-from streamrnn.engine.stream_table import StreamTable, ring
+from streamrnn.engine.stream_table import StreamTable
 from streamrnn.records import Scores
 
 TARGET_CLIP = 20.0
@@ -86,9 +86,9 @@ def step_series(table: StreamTable, model: SharedModel, rows: Array, value: Arra
     below, above = intervals.bounds(g["quantiles"], g["error_size"])
 
     told = xp.concatenate([experts, mixed, xp.stack([published, below, above], axis=-1)], axis=-1)
-    ring(table, "origin_value")[slot] = value
-    ring(table, "origin_scale")[slot] = xp.where(origin, scale, 0.0)  # 0: nothing is learnt from it
-    ring(table, "forecasts")[_horizon_slots(table, g["steps"], rows)] = told
+    table.rings["origin_value"][slot] = value
+    table.rings["origin_scale"][slot] = xp.where(origin, scale, 0.0)  # 0: nothing is learnt from it
+    table.rings["forecasts"][_horizon_slots(table, g["steps"], rows)] = told
     g["steps"] += 1
     table.scatter(g, rows)
 
@@ -104,12 +104,12 @@ def _learn_from_labels(
     """The value is the label of the forecasts made h steps ago: each part that is a series' own learns from it."""
     xp, settings = table.xp, table.layout.settings
     slots = _origin_slots(table, g["steps"], rows)  # (B, P)
-    scale = ring(table, "origin_scale").take(slots)
+    scale = table.rings["origin_scale"].take(slots)
     valid = (scale > 0) & ~missing[:, None]
-    label = (value[:, None] - ring(table, "origin_value").take(slots)) / xp.where(valid, scale, xp.inf)
+    label = (value[:, None] - table.rings["origin_value"].take(slots)) / xp.where(valid, scale, xp.inf)
     label = xp.clip(label, -WIDEST, WIDEST).astype("float32")
 
-    made = ring(table, "forecasts").take(_horizon_slots(table, g["steps"], rows), axis=0)
+    made = table.rings["forecasts"].take(_horizon_slots(table, g["steps"], rows), axis=0)
     K, M = len(table.layout.experts), len(table.layout.experts) + MEMORIES
     published, below, above = made[..., M], made[..., M + 1], made[..., M + 2]
     error = label - published
@@ -146,11 +146,11 @@ def _remember_inputs(table: StreamTable, g: Rows, rows: Array, inputs: Array) ->
     """Keep the step's inputs, with no target yet, and the state before it where a window may start."""
     layout, steps = table.layout, g["steps"]
     slots = rows * layout.window_slots + steps % layout.window_slots
-    ring(table, "window_inputs")[slots] = inputs
-    ring(table, "window_targets")[slots] = table.xp.nan
+    table.rings["window_inputs"][slots] = inputs
+    table.rings["window_targets"][slots] = table.xp.nan
     starts = table.xp.flatnonzero(steps % START_STRIDE == 0)
     at = rows[starts] * layout.start_slots + steps[starts] // START_STRIDE % layout.start_slots
-    ring(table, "window_starts")[at] = g["hidden"][starts]
+    table.rings["window_starts"][at] = g["hidden"][starts]
 
 
 def _remember_targets(table: StreamTable, g: Rows, rows: Array, label: Array, valid: Array) -> None:

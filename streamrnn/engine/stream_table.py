@@ -26,6 +26,7 @@ class StreamTable:
         self.index = KeyIndex()
         self.capacity = 0  # slots
         self.slabs: dict[str, Array] = {f.name: xp.zeros((0, *f.shape), f.dtype) for f in layout.fields}
+        self.rings: dict[str, Array] = {}  # slabs of rings (N, slots, ...) as one row of slots, (N·slots, ...)
         self.live = np.zeros(0, bool)  # (C,)
         self.last_step = np.zeros(0, np.int64)  # (C,) number of the task's step at which the stream last stepped
         self.last_seen = np.zeros(0, np.int64)  # (C,) Kafka timestamp of its last record, ms
@@ -88,6 +89,7 @@ class StreamTable:
         rows = self.capacity * len(self._features)
         for f in profile_fields(season.phases):
             self.slabs[f.name] = self.xp.zeros((rows, *f.shape), f.dtype)
+        self._view_rings()
         self.touched[: len(self.index.keys)] = True
 
     def touch(self, rows: Array) -> None:
@@ -172,6 +174,7 @@ class StreamTable:
             larger = self.xp.zeros((capacity * features, *slab.shape[1:]), slab.dtype)
             larger[: len(slab)] = slab
             self.slabs[name] = larger
+        self._view_rings()
         for name in ("live", "last_step", "last_seen", "touched"):
             old = getattr(self, name)
             new = np.zeros(capacity, old.dtype)
@@ -179,8 +182,7 @@ class StreamTable:
             setattr(self, name, new)
         self.capacity = capacity
 
-
-def ring(table: StreamTable, name: str) -> Array:
-    """A slab of rings (N, slots, ...) as one row of slots (N·slots, ...)."""
-    slab = table.slabs[name]
-    return slab.reshape(slab.shape[0] * slab.shape[1], *slab.shape[2:])
+    def _view_rings(self) -> None:
+        for name, slab in self.slabs.items():
+            if slab.ndim > 1:
+                self.rings[name] = slab.reshape(slab.shape[0] * slab.shape[1], *slab.shape[2:])
