@@ -12,7 +12,6 @@ import gc
 import json
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -28,7 +27,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 PLOT_ROWS = 240
-DAY = 24  # hours: the season and the horizons for which `check` gives an account of memory
 
 
 def main() -> NoReturn:
@@ -150,7 +148,7 @@ def backtest(
             on_rows=lambda rows: done(rows * (1 if multivariate else len(table.names))),
         )
     entries = made.score.report()
-    _show_report(f"{data.name}: errors in standard deviations of each column", entries)
+    _show_table(f"{data.name}: errors in standard deviations of each column", entries)
     rate = made.records / max(made.seconds, 1e-9)
     _out().print(f"{made.records:,} records in {made.seconds:.1f} s: {rate:,.0f} records/s")
     if report is not None:
@@ -203,7 +201,7 @@ def train(
             initial=assembly.initial_model(config),
             on_rows=lambda rows: done(rows * (1 if multivariate else len(table.names))),
         )
-    _show_report(f"{data.name}: errors in standard deviations of each column", made.score.report())
+    _show_table(f"{data.name}: errors in standard deviations of each column", made.score.report())
     with _writing(output) as file:
         write_model(made.forecaster, file)
     updates = made.forecaster.model.updates
@@ -217,27 +215,18 @@ def check(path: Path, sets: tuple[str, ...]) -> None:
 
     Example: streamrnn check -c config/streamrnn.yaml
     """
-    from streamrnn.engine.forecaster import layout_of
     from streamrnn.service import assembly
     from streamrnn.service.config import effective_yaml
+    from streamrnn.service.memory import CONFIGURED, DAY, account
     from streamrnn.service.reach import reach
 
     config = _load(path, sets)
     out = _out()
     out.print(effective_yaml(config), end="", highlight=False, markup=False)
     settings = assembly.forecast_settings(config)
-    accounts = [
-        layout_of(each).account(DAY) for each in (settings, replace(settings, horizons=tuple(range(1, DAY + 1))))
-    ]
-    table = Table(title=f"Bytes of a series, {settings.readout} readout, season of {DAY} steps", title_justify="left")
-    for title in ("part", "as configured", f"with horizons 1-{DAY}"):
-        table.add_column(title, justify="left" if title == "part" else "right")
-    for part in accounts[0]:
-        table.add_row(part, *(f"{account[part]:,}" for account in accounts))
-    in_all = [sum(account.values()) for account in accounts]
-    table.add_row("in all", *(f"{size:,}" for size in in_all), style="bold")
-    out.print(table)
-    largest = in_all[0] * config.input.features * config.state.max_streams / 2**20
+    bytes_by_part = account(settings)
+    _show_table(f"Bytes of a series, {settings.readout} readout, a season of {DAY} steps", bytes_by_part)
+    largest = bytes_by_part[-1][CONFIGURED] * config.input.features * config.state.max_streams / 2**20
     out.print(f"At state.max_streams = {config.state.max_streams:,}: {largest:,.0f} MiB for each partition.")
     out.print(asyncio.run(reach(config)))
 
@@ -393,17 +382,20 @@ def _progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
         yield done
 
 
-def _show_report(title: str, entries: list[dict[str, Any]]) -> None:
+def _show_table(title: str, entries: list[dict[str, Any]]) -> None:
+    """Entries as lines; of many only the first and the last."""
     table = Table(title=title, title_justify="left")
-    for name in entries[0]:
-        table.add_column(name.replace("_", " "), justify="right")
+    for name, value in entries[0].items():
+        table.add_column(name.replace("_", " "), justify="left" if isinstance(value, str) else "right")
     for entry in entries if len(entries) <= 24 else [*entries[:12], *entries[-12:]]:
         table.add_row(*(_cell(value) for value in entry.values()))
     _out().print(table)
 
 
-def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+def _cell(value: str | float | None) -> str:
+    if value is None or isinstance(value, str):
+        return value or "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
 def _introduce(config: Any) -> None:

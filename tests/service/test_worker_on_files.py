@@ -45,7 +45,7 @@ ODD = [
     (b'{"value": 3}', "validate", 'no "stream"'),
     (b"\xff\xfe", "decode", "not JSON"),
     (b"", "decode", "not JSON"),
-    (b'{"stream": "s1", "value": "warm"}', "validate", "'warm' stands where a number was expected"),
+    (b'{"stream": "s1", "value": "warm"}', "validate", '"warm" stands where a number was expected'),
 ]
 
 
