@@ -225,7 +225,7 @@ def check(path: Path, sets: tuple[str, ...]) -> None:
     out.print(effective_yaml(config), end="", highlight=False, markup=False)
     settings = assembly.forecast_settings(config)
     bytes_by_part = account(settings)
-    _show_table(f"Bytes of a series, {settings.readout} readout, a season of {DAY} steps", bytes_by_part)
+    _show_table(f"Bytes of a series, season of {DAY} steps", bytes_by_part)
     largest = bytes_by_part[-1][CONFIGURED] * config.input.features * config.state.max_streams / 2**20
     out.print(f"At state.max_streams = {config.state.max_streams:,}: {largest:,.0f} MiB for each partition.")
     out.print(asyncio.run(reach(config)))

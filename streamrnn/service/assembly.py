@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -15,10 +15,12 @@ from streamrnn.service.metrics import Metrics
 from streamrnn.service.model_file import read_model
 from streamrnn.service.settings import Config
 from streamrnn.service.task import TaskSettings
-from streamrnn.service.worker import Worker
 from streamrnn.transport.contract import Transport
 from streamrnn.transport.file import FileSettings, FileTransport
 from streamrnn.transport.kafka import KafkaSecurity, KafkaSettings, KafkaTransport
+
+if TYPE_CHECKING:
+    from streamrnn.service.worker import Worker
 
 BACKEND: Final = "numpy"
 
@@ -134,8 +136,10 @@ def metrics(config: Config) -> Metrics:
     )
 
 
-def worker(config: Config, *, http: bool = True) -> Worker:
+def worker(config: Config, *, http: bool = True) -> "Worker":
     """The daemon."""
+    from streamrnn.service.worker import Worker  # with it comes the HTTP server, which other commands do without
+
     return Worker(
         transport_maker(config),
         task_settings(config),

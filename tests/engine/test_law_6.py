@@ -58,9 +58,9 @@ def test_law_6_no_long_stretch_is_worse_than_persistence() -> None:
 
 def test_law_6_holds_on_the_weather_an_hour_and_a_day_ahead() -> None:
     table, horizons = weather(), (1, 24)
-    x = table.values[:4000]
+    x = table.values[:4000, ::2]
     T, n = x.shape
-    keys = [name.encode() for name in table.names] * T
+    keys = [name.encode() for name in table.names[::2]] * T
     batch = single_steps(keys, np.arange(T * n), np.repeat(table.times[:T], n), x.reshape(-1, 1), nested=False)
     made = Forecaster(ForecastSettings(horizons=horizons)).forecast(batch).mean.reshape(T, n, len(horizons))
     for p, h in enumerate(horizons):
