@@ -13,7 +13,7 @@ import numpy as np
 from streamrnn.core.backend import Array
 from streamrnn.engine.forecaster import Forecaster
 from streamrnn.engine.settings import ForecastSettings
-from streamrnn.records import single_steps
+from streamrnn.records import table_steps
 
 CONTINUOUS = ("normal", "AR(1)", "random walk", "Student t(3)", "seasonal", "volatile", "log-normal")
 DISCRETE = ("Poisson counts", "sparse")
@@ -55,9 +55,7 @@ def clean(kind: str, random: np.random.Generator, T: int, N: int) -> Array:
 def scored(x: Array) -> tuple[Array, Array]:
     """Surprise and anomaly (T, N) of hourly series x (T, N) that step together."""
     T, N = x.shape
-    times = np.repeat(np.arange(T) * HOUR_MS, N)
-    keys = [b"%d" % i for i in range(N)] * T
-    batch = single_steps(keys, np.arange(T * N), times, x.reshape(-1, 1), nested=False)
+    batch = table_steps([b"%d" % i for i in range(N)], x, np.arange(T) * HOUR_MS)
     made = Forecaster(ForecastSettings()).forecast(batch)
     return made.surprise.reshape(T, N), made.anomaly.reshape(T, N)
 

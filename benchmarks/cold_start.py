@@ -16,7 +16,7 @@ from streamrnn.core.backend import Array
 from streamrnn.engine.forecaster import Forecaster
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.warm_start import begin_with, learnt
-from streamrnn.records import single_steps
+from streamrnn.records import table_steps
 from streamrnn.service.demo import weather
 from streamrnn.service.score import held
 from streamrnn.transport.csv_table import read_csv
@@ -28,9 +28,7 @@ SPANS = ((0, 5), (5, 12), (12, 25), (25, 50), (0, 50), (50, 150), (150, 400))
 
 def fed(forecaster: Forecaster, names: list[bytes], values: Array, times: Array) -> Array:
     """Forecasts (T, D) of one step ahead made after each row of values (T, D)."""
-    T, D = values.shape
-    batch = single_steps(names * T, np.arange(T * D), np.repeat(times, D), values.reshape(-1, 1), nested=False)
-    return forecaster.forecast(batch).mean[:, 0, 0].reshape(T, D)
+    return forecaster.forecast(table_steps(names, values, times)).mean[:, 0, 0].reshape(values.shape)
 
 
 def late_streams(values: Array, times: Array) -> tuple[Array, dict[str, Array]]:

@@ -23,10 +23,11 @@ from benchmarks.parts import PARTS, linear_alone
 from streamrnn.core.backend import Array
 from streamrnn.engine.forecaster import Forecaster
 from streamrnn.engine.settings import ForecastSettings
-from streamrnn.records import single_steps
+from streamrnn.records import table_steps
 from streamrnn.transport.csv_table import read_csv
 
 CHUNK = 512  # rows
+kept_table = cache(read_csv)
 PARTS_CELLS = ("ETTh2-H1", "ETTh2-H24", "ETTm1-H1", "Exchange-H1")
 
 
@@ -34,21 +35,13 @@ def forecasts_of(values: Array, times: Array, horizon: int, readout: str, *, alo
     """Forecasts (T, D, P) made after each row of values (T, D), NaN missing, at times (T,) ms."""
     T, D = values.shape
     settings = ForecastSettings(features=1 if alone else D, horizons=tuple(range(1, horizon + 1)), readout=readout)
-    forecaster, streams = Forecaster(settings), D if alone else 1
+    forecaster, names = Forecaster(settings), [b"column %d" % d for d in range(D if alone else 1)]
     made = np.empty((T, D, horizon))
     for first in range(0, T, CHUNK):
-        rows = values[first : first + CHUNK]
-        n = len(rows)
-        keys = [b"column %d" % d for d in range(streams)] * n
-        batch = single_steps(
-            keys,
-            np.arange(n * streams),
-            np.repeat(times[first : first + n], streams),
-            rows.reshape(n * streams, -1),
-            nested=not alone,
-        )
+        rows = slice(first, first + CHUNK)
+        batch = table_steps(names, values[rows], times[rows], multivariate=not alone)
         mean = forecaster.forecast(batch).mean  # (records, P, features)
-        made[first : first + n] = mean.transpose(0, 2, 1).reshape(n, D, horizon)
+        made[rows] = mean.transpose(0, 2, 1).reshape(-1, D, horizon)
     return made
 
 
@@ -63,7 +56,7 @@ class Way:
 
     def table(self, cell: Cell) -> tuple[Array, Array, int, int]:
         """Values with declared sentinels as NaN, times, rows to standardise, first scored target."""
-        table = read_csv(self.folder / cell.file)
+        table = kept_table(self.folder / cell.file)
         train, start, rows = cell.rows(len(table.values))
         values = np.where(np.isin(table.values, self.missing), np.nan, table.values)
         return values[:rows], table.times[:rows], train, start

@@ -18,7 +18,7 @@ import numpy as np
 from streamrnn.core.backend import Array
 from streamrnn.engine.forecaster import Forecaster
 from streamrnn.engine.settings import ForecastSettings
-from streamrnn.records import single_steps
+from streamrnn.records import table_steps
 from streamrnn.transport.csv_table import read_csv
 
 PROBATION, LONGEST_PROBATION = 0.15, 750
@@ -26,8 +26,7 @@ PROBATION, LONGEST_PROBATION = 0.15, 750
 
 def anomalies(values: Array, times: Array) -> Array:
     """The anomaly score (T,) of each record of one stream: values (T, 1), times (T,) ms."""
-    T = len(values)
-    batch = single_steps([b"stream"] * T, np.arange(T), times, values, nested=False)
+    batch = table_steps([b"stream"], values, times)
     return np.nan_to_num(Forecaster(ForecastSettings(readout="exact")).forecast(batch).anomaly)
 
 

@@ -121,9 +121,7 @@ def backtest(
 
     Example: streamrnn backtest -c config/score.yaml data.csv --plot plot.png
     """
-    from streamrnn.service import assembly
     from streamrnn.service import plot as drawing
-    from streamrnn.service.backtest import backtest as run_backtest
 
     table, stem, config = _table_and_config(path, sets, data, time_format, multivariate=multivariate)
     if plot is not None and not drawing.available():
@@ -131,22 +129,9 @@ def backtest(
     for path_written in (report, plot):
         if path_written is not None:
             _check_writable(path_written)
-    with contextlib.ExitStack() as stack:
-        sink = stack.enter_context(_writing(output)) if output else None
-        done = stack.enter_context(
-            _progress("backtest", len(table.values) * (1 if multivariate else len(table.names)))
-        )
-        made = run_backtest(
-            table,
-            assembly.forecast_settings(config),
-            topic=data.name,
-            stem=stem,
-            multivariate=multivariate,
-            output=sink,
-            keep=PLOT_ROWS if plot else 0,
-            initial=assembly.initial_model(config),
-            on_rows=lambda rows: done(rows * (1 if multivariate else len(table.names))),
-        )
+    with _writing(output) if output else contextlib.nullcontext() as sink:
+        options = {"output": sink, "keep": PLOT_ROWS if plot else 0}
+        made = _replayed("backtest", table, config, data, stem, multivariate=multivariate, **options)
     entries = made.score.report()
     _show_table(f"{data.name}: errors in standard deviations of each column", entries)
     rate = made.records / max(made.seconds, 1e-9)
@@ -185,22 +170,11 @@ def train(
 
     Example: streamrnn train -c config/streamrnn.yaml history.csv --output model.safetensors
     """
-    from streamrnn.service import assembly
-    from streamrnn.service.backtest import backtest as run_backtest
     from streamrnn.service.model_file import write_model
 
     table, stem, config = _table_and_config(path, sets, data, time_format, multivariate=multivariate)
     _check_writable(output)
-    with _progress("train", len(table.values) * (1 if multivariate else len(table.names))) as done:
-        made = run_backtest(
-            table,
-            assembly.forecast_settings(config),
-            topic=data.name,
-            stem=stem,
-            multivariate=multivariate,
-            initial=assembly.initial_model(config),
-            on_rows=lambda rows: done(rows * (1 if multivariate else len(table.names))),
-        )
+    made = _replayed("train", table, config, data, stem, multivariate=multivariate)
     _show_table(f"{data.name}: errors in standard deviations of each column", made.score.report())
     with _writing(output) as file:
         write_model(made.forecaster, file)
@@ -330,6 +304,27 @@ def _table_and_config(
             "feature. Pass --multivariate to make the columns the features of one stream"
         )
     return table, stem, config
+
+
+def _replayed(
+    title: str, table: Any, config: Any, data: Path, stem: str, *, multivariate: bool, **options: Any
+) -> Any:
+    """What a backtest of the table gives, with progress."""
+    from streamrnn.service import assembly
+    from streamrnn.service.backtest import backtest as run_backtest
+
+    records_a_row = 1 if multivariate else len(table.names)
+    with _progress(title, len(table.values) * records_a_row) as done:
+        return run_backtest(
+            table,
+            assembly.forecast_settings(config),
+            topic=data.name,
+            stem=stem,
+            multivariate=multivariate,
+            initial=assembly.initial_model(config),
+            on_rows=lambda rows: done(rows * records_a_row),
+            **options,
+        )
 
 
 def _read(path: Path, time_format: str | None) -> Any:

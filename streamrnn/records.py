@@ -60,6 +60,23 @@ def single_steps(
     )
 
 
+def table_steps(
+    names: list[bytes], values: np.ndarray, times: np.ndarray, *, multivariate: bool = False, first: int = 0
+) -> RecordBatch:
+    """A table's rows, values (T, D) at times (T,), as records: one a cell, row by row, or one a row.
+
+    names: of its D streams, or of its only one with `multivariate`; first: the number of the first row.
+    """
+    T, streams = len(values), len(names)
+    return single_steps(
+        names * T,
+        np.repeat(np.arange(first, first + T), streams),
+        np.repeat(times, streams),
+        values if multivariate else values.reshape(-1, 1),
+        nested=multivariate,
+    )
+
+
 @dataclass(slots=True)
 class Scores:
     """What arriving labels said of earlier forecasts, summed over a batch, in units of each series' scale S."""

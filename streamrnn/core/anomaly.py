@@ -32,6 +32,7 @@ WARM = 100  # records scored before anything is said
 ERROR_WINDOW, SLOW_WINDOW = 300.0, 10_000.0
 ERROR_LIMIT, DEVIATION_LIMIT, RATIO_LIMIT = 6.0, 5.0, 8.0
 FIRE, EARLY = 1.5, 150.0  # an incident begins where the damped score reaches FIRE + EARLY / n
+RUNS = np.array([[2.0], [20.0]])  # records of the two averages of c
 QUIET = 100.0  # records
 DAMP_CHANNEL, DAMP_ALL = 0.2, 0.15  # decades of 1/p for each recent alarm
 KEEP_CHANNEL, KEEP_ALL = 1.0 - 1.0 / 10_000, 1.0 - 1.0 / 3_000
@@ -46,7 +47,6 @@ BELOW, ABOVE, APART = 0.7, 1.0, 0.1  # how far from where they began they may ge
 ERROR, RUN2, RUN20, SLOW, DEVIATION, RECENT, COUNT, MEAN, DAMPED, ALARMS, SILENCE, LAST = range(12)
 CHANNEL_ALARMS = 12
 TRACKED = CHANNEL_ALARMS + CHANNELS
-RUNS = np.array([[2.0], [20.0]])
 MEMORY = TRACKED + len(RATES)
 
 

@@ -66,6 +66,7 @@ class SharedModel:
         self.samples: list[tuple[np.ndarray, Array]] = []  # numbers (n,), features (n, D, F)
         self.readouts = Readouts(settings, xp)
         self.experts = expert_names(self.readouts.names)
+        self.prior = xp.asarray(mixture.priors(len(self.experts)), "float32")  # (K,)
         shape = (P, MEMORIES, len(self.experts))
         self.pooled_total, self.pooled_square = np.zeros(shape), np.zeros(shape)
         self.partial_total, self.partial_square = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
@@ -219,7 +220,6 @@ class SharedModel:
         self.weigh_experts()
 
     def weigh_experts(self) -> None:
-        """Set the experts' prior (K,) and their pooled advantage (P, G, K), which has just changed."""
-        self.prior = self.xp.asarray(mixture.priors(len(self.experts)), "float32")
+        """Set the experts' pooled advantage (P, G, K) from their regrets, which have just changed."""
         advantage = mixture.pooled_advantage(self.pooled_total, self.pooled_square)
         self.advantage = self.xp.asarray(advantage, "float32")

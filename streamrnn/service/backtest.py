@@ -12,7 +12,7 @@ from streamrnn.engine.forecaster import Forecaster
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.warm_start import begin_with
 from streamrnn.errors import RecordError
-from streamrnn.records import ForecastBatch, RecordBatch, single_steps
+from streamrnn.records import ForecastBatch, table_steps
 from streamrnn.service.score import Score, season_of
 from streamrnn.transport.csv_table import CsvTable
 
@@ -28,19 +28,6 @@ class Backtest:
     records: int
     seconds: float
     forecaster: Forecaster  # as it is after the last row
-
-
-def records_of(table: CsvTable, names: list[bytes], first: int, stop: int, *, multivariate: bool) -> RecordBatch:
-    """Rows first .. stop - 1 as records: one a cell, row by row, or one a row."""
-    rows, columns = stop - first, 1 if multivariate else len(names)
-    values = table.values[first:stop]
-    return single_steps(
-        names * rows,
-        np.repeat(np.arange(first, stop), columns),
-        np.repeat(table.times[first:stop], columns),
-        values if multivariate else values.reshape(-1, 1),
-        nested=multivariate,
-    )
 
 
 def backtest(
@@ -74,7 +61,8 @@ def backtest(
     score = Score(values, settings.horizons, season_of(table.times))
     recent: list[np.ndarray] = []
     for first, stop in _chunks(len(values), len(names)):
-        batch = records_of(table, names, first, stop, multivariate=multivariate)
+        rows = slice(first, stop)
+        batch = table_steps(names, table.values[rows], table.times[rows], multivariate=multivariate, first=first)
         made = forecaster.forecast(batch)
         if output is not None:
             lines = encoder.encode(batch, made)

@@ -6,7 +6,7 @@ from benchmarks.judging import stretches_that_keep_law_6
 from streamrnn.core.backend import Array
 from streamrnn.engine.forecaster import Forecaster
 from streamrnn.engine.settings import ForecastSettings
-from streamrnn.records import single_steps
+from streamrnn.records import table_steps
 from streamrnn.service.demo import weather
 
 
@@ -35,9 +35,7 @@ def test_law_6_no_long_stretch_is_worse_than_persistence() -> None:
     random = np.random.default_rng(20)
     x = np.stack([synthetic(kind, random, T) for kind in KINDS for _ in range(each)], axis=1)  # (T, streams)
     n = x.shape[1]
-    times = np.repeat(np.arange(T) * 1000, n)
-    keys = [b"%d" % i for i in range(n)] * T
-    batch = single_steps(keys, np.arange(T * n), times, x.reshape(-1, 1), nested=False)
+    batch = table_steps([b"%d" % i for i in range(n)], x, np.arange(T) * 1000)
     horizons = (1, 4)
     made = Forecaster(ForecastSettings(horizons=horizons)).forecast(batch).mean.reshape(T, n, len(horizons))
 
@@ -60,8 +58,7 @@ def test_law_6_holds_on_the_weather_an_hour_and_a_day_ahead() -> None:
     table, horizons = weather(), (1, 24)
     x = table.values[:4000, ::2]
     T, n = x.shape
-    keys = [name.encode() for name in table.names[::2]] * T
-    batch = single_steps(keys, np.arange(T * n), np.repeat(table.times[:T], n), x.reshape(-1, 1), nested=False)
+    batch = table_steps([name.encode() for name in table.names[::2]], x, table.times[:T])
     made = Forecaster(ForecastSettings(horizons=horizons)).forecast(batch).mean.reshape(T, n, len(horizons))
     for p, h in enumerate(horizons):
         assert stretches_that_keep_law_6(x, made, h, p) >= 0.99

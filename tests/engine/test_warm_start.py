@@ -8,7 +8,7 @@ from streamrnn.engine.forecaster import Forecaster
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.warm_start import begin_with, learnt
 from streamrnn.errors import SnapshotError
-from streamrnn.records import RecordBatch, single_steps
+from streamrnn.records import RecordBatch, single_steps, table_steps
 
 HOUR = 3_600_000
 
@@ -17,9 +17,7 @@ def table(seed: int, T: int, N: int, first: int = 0) -> tuple[Array, RecordBatch
     """N noisy daily waves, hourly, that step together: (T, N) and the records."""
     random = np.random.default_rng(seed)
     x = np.sin((np.arange(T)[:, None] / 24 + random.random(N)) * 2 * np.pi) * 3 + 0.3 * random.normal(size=(T, N))
-    keys = [b"%d-%d" % (seed, i) for i in range(N)] * T
-    times = np.repeat(first + np.arange(T) * HOUR, N)
-    return x, single_steps(keys, np.arange(T * N), times, x.reshape(-1, 1), nested=False)
+    return x, table_steps([b"%d-%d" % (seed, i) for i in range(N)], x, first + np.arange(T) * HOUR)
 
 
 def squared_errors(forecaster: Forecaster, x: Array, batch: RecordBatch) -> Array:

@@ -4,7 +4,7 @@ The table in docs/bad-input.md is what `python -m tests.service.test_bad_input` 
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ class Case:
     key: bytes | None = b"pump-7"
     shown: str | None = None  # for a value too long to show
     features: int = 1
-    format: dict[str, Any] = field(default_factory=dict)
     every_step: bool = False
     max_output_bytes: int = AMPLE
 
@@ -86,9 +85,7 @@ CASES = (
 
 def processor(case: Case) -> Processor:
     settings = ForecastSettings(hidden=4, window=8, features=case.features)
-    return Processor(
-        PartitionId("sensors", 3), settings, InputFormat(case.features, **case.format), every_step=case.every_step
-    )
+    return Processor(PartitionId("sensors", 3), settings, InputFormat(case.features), every_step=case.every_step)
 
 
 def raw(keys: list[bytes | None], values: list[bytes | None]) -> RawBatch:
