@@ -12,6 +12,7 @@ from typing import Literal, TextIO
 FIELDS = ("task", "partition", "offset")
 # These speak of every reconnection; what matters of it is told once by ourselves.
 _TALKATIVE = ("aiokafka", "aiohttp", "asyncio")
+_REPEATED_EVERY = 30.0  # seconds
 
 
 def setup(level: str, format: Literal["text", "json"], stream: TextIO | None = None) -> None:  # noqa: A002
@@ -24,6 +25,8 @@ def setup(level: str, format: Literal["text", "json"], stream: TextIO | None = N
         root.removeHandler(handler)
     handler = _Handler(stream or sys.stderr)
     handler.setFormatter(_JsonLine() if format == "json" else _TextLine())
+    if level != "debug":
+        handler.addFilter(_Calm())
     root.setLevel(level.upper())
     root.addHandler(handler)
     logging.captureWarnings(True)
@@ -33,6 +36,27 @@ def setup(level: str, format: Literal["text", "json"], stream: TextIO | None = N
 
 class _Handler(logging.StreamHandler[TextIO]):
     """Ours, so that a second setup finds it among the others."""
+
+
+class _Calm(logging.Filter):
+    """Lets the Kafka client say the same thing again only after a while, and never with a traceback.
+
+    A broker that is away makes it write some ten errors a second, for each connection (aiokafka 0.14).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[tuple[str, str], float] = {}  # when, by logger and message without its arguments
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("aiokafka"):
+            return True
+        record.exc_info = None
+        what = record.name, str(record.msg)
+        if record.created - self._told.get(what, 0.0) < _REPEATED_EVERY:
+            return False
+        self._told[what] = record.created
+        return True
 
 
 class _TextLine(logging.Formatter):

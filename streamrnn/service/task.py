@@ -170,7 +170,9 @@ class Task:
             except Exception as error:  # a mistake of ours in one task must not end the others
                 log.exception("%s: %s", self.partition, type(error).__name__)
                 wait = await self._fail(error, back_off)
-            back_off = FIRST_BACK_OFF if time.monotonic() - began > 60 else min(2 * back_off, LONGEST_BACK_OFF)
+            back_off = (
+                FIRST_BACK_OFF if time.monotonic() - began > 60 else min(2 * min(wait, back_off), LONGEST_BACK_OFF)
+            )
             if await self._closed_within(wait):
                 self._end()
                 return
@@ -179,6 +181,9 @@ class Task:
             self._metrics.restarted()
 
     async def _fail(self, error: Exception, back_off: float) -> float:
+        """Returns the seconds to wait: few while nothing can be fenced, for that costs nobody anything."""
+        if self.state is State.FENCING:
+            back_off = FIRST_BACK_OFF
         await self._drop()
         self._state.move(State.FAILED)
         self._tell(logging.WARNING, error)
@@ -223,20 +228,25 @@ class Task:
     async def _take_position(self, handle: Partition, publisher: Publisher) -> None:
         """Seek where the plan says, and read again what was committed since the snapshot."""
         self._state.move(State.REPLAYING)
-        await self._rebalanced()
-        offsets = await handle.offsets()
-        start = plan(str(self.partition), publisher.snapshot, offsets, self.settings.start)
-        publisher.committed = offsets.committed
-        seek = start.seek
-        if start.rebuild:
-            seek = max(offsets.earliest, await handle.offset_before(seek, self.settings.rebuild))
+        while True:
+            await self._rebalanced()
+            if self._closing:
+                return
+            offsets = await handle.offsets()
+            start = plan(str(self.partition), publisher.snapshot, offsets, self.settings.start)
+            publisher.committed = offsets.committed
+            seek = start.seek
+            if start.rebuild:
+                seek = max(offsets.earliest, await handle.offset_before(seek, self.settings.rebuild))
+            if start.fresh:
+                if self._transport.recoverable:
+                    await publisher.save(seek)
+                await handle.commit([], [], seek)
+                publisher.committed = seek
+            if not self._holding:
+                break  # else another worker may have had the partition by the end of that: look again
         if start.warning:
             log.warning("%s", start.warning)
-        if start.fresh:
-            if self._transport.recoverable:
-                await publisher.save(seek)
-            await handle.commit([], [], seek)
-            publisher.committed = seek
         self.position = seek
         self._listen(seek)
         await handle.seek(seek)

@@ -184,6 +184,8 @@ async def drop_producer(producer: AIOKafkaProducer) -> None:
     if accumulator is None or transactions is None:
         return
     batches = [*accumulator._pending_batches, *(batch for queue in accumulator._batches.values() for batch in queue)]
+    # one that waits to be sent again is taken from among these when it fails, without being there (aiokafka 0.14)
+    accumulator._pending_batches.update(batches)
     accumulator.fail_all(ProducerClosed())
     await _hang_up(producer.client, producer, producer._sender, accumulator)
     for batch in batches:

@@ -17,18 +17,31 @@ ROOT = Path(__file__).resolve().parents[2]
 class Daemon:
     """One `streamrnn run` process. Its log is the file `log`."""
 
-    def __init__(self, log: Path, settings: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        log: Path,
+        settings: Mapping[str, object],
+        *,
+        module: str = "streamrnn",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """module: what to run instead of streamrnn, with the same arguments."""
         self.log = log
+        self.environment = dict(environment or {})
+        self._module = module
         self._sets = [f"--set={key}={value}" for key, value in settings.items()]
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start it, also again after its end."""
-        command = [sys.executable, "-m", "streamrnn", "run", "-c", "config/streamrnn.yaml", *self._sets]
+        command = [sys.executable, "-m", self._module, "run", "-c", "config/streamrnn.yaml", *self._sets]
+        environment = os.environ | {"PYTHONUNBUFFERED": "1"} | self.environment
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | {"PYTHONUNBUFFERED": "1"}
-            )
+            self._process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=environment)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to it."""

@@ -37,7 +37,9 @@ async def write(
         await producer.stop()
 
 
-async def read(bootstrap_servers: str, topic: str, partition: int = 0) -> list[ConsumerRecord]:
+async def read(
+    bootstrap_servers: str, topic: str, partition: int = 0, patience: float = PATIENCE
+) -> list[ConsumerRecord]:
     """Every record that a read_committed reader sees, once no transaction is open any more."""
     place = TopicPartition(topic, partition)
     options = {"bootstrap_servers": bootstrap_servers, "enable_auto_commit": False}
@@ -46,7 +48,7 @@ async def read(bootstrap_servers: str, topic: str, partition: int = 0) -> list[C
         AIOKafkaConsumer(**options, isolation_level="read_committed", auto_offset_reset="earliest"),
     )
     seen: list[ConsumerRecord] = []
-    async with asyncio.timeout(PATIENCE), written, committed:
+    async with asyncio.timeout(patience), written, committed:
         end = (await written.end_offsets([place]))[place]
         committed.assign([place])
         await committed.seek_to_beginning(place)

@@ -82,3 +82,27 @@ def test_a_second_setup_replaces_the_first() -> None:
     setup("info", "text", second)
     logger.info("once")
     assert (first.getvalue(), second.getvalue().count("once")) == ("", 1)
+
+
+def test_the_kafka_client_says_the_same_thing_once_and_without_a_traceback() -> None:
+    stream = io.StringIO()
+    setup("info", "text", stream)
+    client = logging.getLogger("aiokafka.conn")
+    for node in range(100):
+        try:
+            raise ConnectionError("refused")
+        except ConnectionError:
+            client.exception("Unable to connect to node %s", node)
+    client.error("Unable to update metadata")
+    assert [line.partition("error ")[2].strip() for line in stream.getvalue().splitlines()] == [
+        "Unable to connect to node 0",
+        "Unable to update metadata",
+    ]
+
+
+def test_at_debug_the_kafka_client_says_all_it_has_to_say() -> None:
+    stream = io.StringIO()
+    setup("debug", "text", stream)
+    for _ in range(3):
+        logging.getLogger("aiokafka.conn").error("Unable to connect")
+    assert stream.getvalue().count("Unable to connect") == 3

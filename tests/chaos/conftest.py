@@ -1,0 +1,33 @@
+"""The chamber's tests need a real broker; theirs forgets sessions and transactions sooner than a default one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kafka.broker import Broker
+from tests.kafka.conftest import unique
+
+__all__ = ["unique"]
+
+HERE = Path(__file__).parent
+IMPATIENT = {
+    "group.min.session.timeout.ms": "1000",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+    "message.max.bytes": str(12 << 20),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.kafka)
+
+
+@pytest.fixture(scope="package")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """One broker for all scenarios."""
+    running = Broker(tmp_path_factory.mktemp("chaos"), properties=IMPATIENT)
+    running.start()
+    yield running
+    running.kill()
