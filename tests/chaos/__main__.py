@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--brokers", type=int, default=1, choices=(1, 3))
     parser.add_argument("--streams", type=int, default=2000)
-    parser.add_argument("--rate", type=float, default=1000.0, help="records a second")
+    parser.add_argument("--rate", type=float, help="records a second (1000 with one broker, 300 with three)")
     parser.add_argument("--static", action="store_true", help="workers are static members of the group")
     parser.add_argument("--keep", type=Path, help="keep logs and files here")
     given = parser.parse_args()
@@ -28,7 +28,7 @@ def main() -> int:
         seed=given.seed,
         brokers=given.brokers,
         streams=given.streams,
-        rate=given.rate,
+        rate=given.rate or (1000.0 if given.brokers == 1 else 300.0),
         static=given.static,
     )
     with tempfile.TemporaryDirectory(prefix="streamrnn-chaos-") as temporary:

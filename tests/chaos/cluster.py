@@ -44,6 +44,7 @@ class Cluster:
                 "offsets.topic.replication.factor": str(replicas),
                 "transaction.state.log.replication.factor": str(replicas),
                 "transaction.state.log.min.isr": str(in_sync),
+                "auto.create.topics.enable": "false",  # or a reader would make the output topic
                 "replica.lag.time.max.ms": "3000",
                 "group.min.session.timeout.ms": "1000",
                 "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",

@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 IMPATIENT = {
     "group.min.session.timeout.ms": "1000",
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+    "auto.create.topics.enable": "false",
     "message.max.bytes": str(12 << 20),
 }
 

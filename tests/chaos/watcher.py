@@ -9,8 +9,6 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-FRESH = 1.5  # seconds: a forecast that took no longer came from a healthy system
-
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -18,7 +16,13 @@ class Arrival:
 
     at: float  # seconds, wall clock
     partition: int
-    delay: float  # seconds, the longest from a record's timestamp to its visible forecast
+    oldest: float  # the records' timestamps, in the same seconds
+    newest: float
+
+    @property
+    def delay(self) -> float:
+        """The longest that one of these records waited for its visible forecast."""
+        return self.at - self.oldest
 
 
 class Watcher:
@@ -51,7 +55,8 @@ class Watcher:
                 now = time.time()
                 for place, records in polled.items():
                     self.forecasts += len(records)
-                    arrival = Arrival(now, place.partition, now - min(r.timestamp for r in records) / 1000)
+                    times = [record.timestamp / 1000 for record in records]
+                    arrival = Arrival(now, place.partition, min(times), max(times))
                     self.arrivals.append(arrival)
                     self._last[place.partition] = arrival
         finally:
@@ -63,13 +68,20 @@ class Watcher:
             self.arrivals.popleft()
         return max((arrival.delay for arrival in self.arrivals), default=0.0)
 
-    async def settled(self, patience: float) -> bool:
-        """Wait until every partition's records are forecast without delay; False where that takes too long."""
-        began = time.monotonic()
-        while time.monotonic() - began < patience:
-            now = time.time()
-            last = [self._last.get(partition) for partition in range(self._partitions)]
-            if all(one is not None and now - one.at < FRESH and one.delay < FRESH for one in last):
+    def seen(self) -> str:
+        """Of each partition, how long ago forecasts were seen and how long the slowest of them had taken."""
+        now = time.time()
+        last = {number: self._last.get(number) for number in range(self._partitions)}
+        return ", ".join(
+            f"{number}: never" if one is None else f"{number}: {now - one.at:.1f} s ago, after {one.delay:.1f} s"
+            for number, one in last.items()
+        )
+
+    async def caught_up(self, moment: float, patience: float) -> bool:
+        """Wait until every partition shows forecasts of records later than this; False where that takes too long."""
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            if len(self._last) == self._partitions and all(one.newest >= moment for one in self._last.values()):
                 return True
             await asyncio.sleep(0.1)
         return False

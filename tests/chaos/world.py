@@ -1,6 +1,9 @@
 """A topic, a worker on it and what comes out: what the scripted scenarios are played in."""
 
 import asyncio
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +14,8 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from tests.chaos.feed import Feed, Message
 from tests.chaos.verdict import Verdict, judge
 from tests.kafka.broker import Broker, free_port
-from tests.kafka.daemon import Daemon, get
-from tests.kafka.plain_clients import write
+from tests.kafka.daemon import ROOT, Daemon, get, status
+from tests.kafka.plain_clients import read, write
 
 PATIENCE = 60.0
 BATCH = 50  # records in one write
@@ -21,7 +24,9 @@ BATCH = 50  # records in one write
 class World:
     """One application, its streams fed from a seed."""
 
-    def __init__(self, broker: Broker, unique: Callable[[str], str], folder: Path, partitions: int = 1) -> None:
+    def __init__(
+        self, broker: Broker, unique: Callable[[str], str], folder: Path, *, partitions: int = 1, poison: float = 0.03
+    ) -> None:
         self.broker, self.folder, self.partitions = broker, folder, partitions
         self.topic, self.port = unique("scene"), free_port()
         self.place = TopicPartition(self.topic, 0)
@@ -30,10 +35,12 @@ class World:
             "input.topic": self.topic,
             "output.topic": f"{self.topic}.forecast",
             "state.snapshot_interval": "500ms",
+            "kafka.session_timeout": "3s",
         }
         self.log = folder / "worker.log"
         self.worker = self.daemon()
-        self._records = Feed(1, streams=20, partitions=partitions, poison=0.03).records()
+        self._feed = Feed(1, streams=20, partitions=partitions, poison=poison)
+        self._records = self._feed.records()
         broker.create_topic(self.topic, partitions, configs={"max.message.bytes": str(12 << 20)})
 
     def daemon(self, die: str | None = None, **settings: object) -> Daemon:
@@ -46,6 +53,11 @@ class World:
             module="tests.chaos.worker",
             environment={"STREAMRNN_CHAOS_DIE": die} if die else {},
         )
+
+    def grow(self, partitions: int) -> None:
+        """Add partitions to the input, and feed them too."""
+        self.broker.add_partitions(self.topic, partitions)
+        self.partitions = self._feed.partitions = partitions
 
     def feed(self, number: int) -> None:
         """So many more records."""
@@ -69,6 +81,35 @@ class World:
                 return await consumer.committed(self.place), earliest, end
 
         return asyncio.run(ask())
+
+    @property
+    def state_topic(self) -> str:
+        return f"{self.settings['app_id']}-{self.topic}-state"
+
+    def stored_offset(self) -> int:
+        """The next offset of the newest snapshot of partition 0."""
+        pages = asyncio.run(read(self.broker.bootstrap_servers, self.state_topic))
+        headers = [json.loads(page.value) for page in pages if page.key == b"header" and page.value]
+        offset: int = headers[-1]["offset"]
+        return offset
+
+    def outcomes(self) -> list[int]:
+        """Offsets of partition 0 that have a forecast, in the order of the output."""
+        made = asyncio.run(read(self.broker.bootstrap_servers, f"{self.topic}.forecast"))
+        return [json.loads(record.value)["offset"] for record in made if record.value]
+
+    def committed_all(self) -> bool:
+        """The committed offset of every partition is its end."""
+        tasks = status(self.port)["tasks"]
+        return len(tasks) == self.partitions and all(task["lag"] == 0 and task["committed"] for task in tasks)
+
+    def drop(self) -> None:
+        """`streamrnn state drop`."""
+        sets = [f"--set={key}={value}" for key, value in self.settings.items()]
+        sets.append(f"--set=kafka.bootstrap_servers={self.broker.bootstrap_servers}")
+        command = [sys.executable, "-m", "streamrnn", "state", "drop", "-c", "config/streamrnn.yaml", "--yes", *sets]
+        told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert told.returncode == 0, told.stderr
 
     def commit(self, offset: int) -> None:
         """Set the group's offset of partition 0 while no worker runs, as an operator does."""

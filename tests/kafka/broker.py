@@ -19,7 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
+from aiokafka.protocol.admin import DeleteGroupsRequest
+from aiokafka.structs import TopicPartition
 
 from tests.kafka.plain_clients import administrator
 
@@ -245,6 +247,34 @@ class Broker:
     def add_partitions(self, name: str, partitions: int) -> None:
         """Grow a topic to this many partitions."""
         self._administer(lambda admin: admin.create_partitions({name: NewPartitions(partitions)}))
+
+    def topics(self) -> list[str]:
+        """The names of all topics."""
+        made: list[str] = self._administer(lambda admin: admin.list_topics())
+        return made
+
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic; it is gone when this returns."""
+        self._administer(lambda admin: admin.delete_topics([name]))
+        while name in self.topics():
+            time.sleep(0.05)
+
+    def delete_records(self, name: str, partition: int, before: int) -> None:
+        """Have a partition begin at this offset, as retention does."""
+        records = {TopicPartition(name, partition): RecordsToDelete(before)}
+        self._administer(lambda admin: admin.delete_records(records))
+
+    def delete_group(self, name: str) -> None:
+        """Delete a consumer group that has no members: its offsets are gone."""
+
+        async def delete(admin: AIOKafkaAdminClient) -> None:
+            # the client has the request and no call for it (aiokafka 0.14)
+            coordinator = await admin.find_coordinator(name)
+            answer = await admin._send_request_to_node(coordinator, DeleteGroupsRequest([name]))
+            if any(code for _, code in answer.results):
+                raise BrokerError(f"group {name} could not be deleted: {answer.results}")
+
+        self._administer(delete)
 
     def _administer(self, call: Callable[[AIOKafkaAdminClient], Awaitable[Any]]) -> Any:
         async def session() -> Any:

@@ -36,6 +36,11 @@ class Daemon:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start it, also again after its end."""
         command = [sys.executable, "-m", self._module, "run", "-c", "config/streamrnn.yaml", *self._sets]
