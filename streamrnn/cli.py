@@ -22,6 +22,7 @@ from rich.table import Table
 
 from streamrnn import __version__
 from streamrnn.cli_options import configured, load, out
+from streamrnn.cli_state import state
 from streamrnn.errors import ConfigError, StreamRNNError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -272,8 +273,8 @@ def _not_yet(name: str) -> click.Command:
     return command
 
 
-for _name in ("tail", "state"):
-    commands.add_command(_not_yet(_name))
+commands.add_command(_not_yet("tail"))
+commands.add_command(state)
 
 
 def _table_and_config(
