@@ -23,7 +23,14 @@ PAGE_BYTES = 896 * 1024
 KEYS_A_PAGE = 2048
 SLOT_ARRAYS = ("live", "last_step", "last_seen")
 OF_ANY_LENGTH = ("clock_ring", "resting", "season")
-HEADER = ("layout", "offset", "settings", "slots", "shared", "pages")  # and the format
+HEADER = {
+    "layout": str,
+    "offset": int,
+    "settings": dict,
+    "slots": int,
+    "shared": dict,
+    "pages": dict,
+}  # and the format
 UNCHANGEABLE = ("features", "horizons", "cell", "hidden", "readout", "window")  # they shape the slabs
 
 
@@ -231,6 +238,9 @@ def _read_header(raw: bytes) -> dict[str, Any]:
     lacking = [name for name in HEADER if name not in header]
     if lacking:
         raise SnapshotError(f"the snapshot's header lacks {', '.join(lacking)}")
+    for name, kind in HEADER.items():
+        if not isinstance(header[name], kind):
+            raise SnapshotError(f"the snapshot's header has {header[name]!r:.80} as {name}, not one of streamrnn's")
     return dict(header)
 
 

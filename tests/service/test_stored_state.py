@@ -69,6 +69,8 @@ def test_none_at_all_is_no_refusal() -> None:
         (StoredSnapshot(b"\x00\x01", {}), "not one of streamrnn's", False),
         (stored(format=2), "format 2, this version reads format 1", False),
         (stored(layout="0"), "layout 0", True),
+        (stored(pages=["slot/levels/0"]), "header has ['slot/levels/0'] as pages", False),
+        (stored(settings=7), "header has 7 as settings", False),
         (stored(settings={"hidden": 4}), "settings differ from this version's in cell, clip_norm", True),
         (stored(replace(OURS, hidden=8, cell="tanh")), "another model.cell, model.hidden", True),
     ],
