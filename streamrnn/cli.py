@@ -21,6 +21,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from streamrnn import __version__
+from streamrnn.cli_options import configured, load, out
+from streamrnn.cli_state import state
 from streamrnn.errors import ConfigError, StreamRNNError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -59,16 +61,6 @@ def commands() -> None:
     """
 
 
-def _configured(function: F) -> F:
-    """The options of every command that reads a configuration."""
-    for option in (
-        click.option("--set", "sets", multiple=True, metavar="a.b=value", help="Set one key (repeatable)."),
-        click.option("-c", "--config", "path", type=click.Path(path_type=Path), required=True, help="The YAML file."),
-    ):
-        function = option(function)
-    return function
-
-
 def _reads_csv(function: F) -> F:
     """The arguments of every command that reads a table."""
     for option in (
@@ -83,7 +75,7 @@ def _reads_csv(function: F) -> F:
 
 
 @commands.command()
-@_configured
+@configured
 def run(path: Path, sets: tuple[str, ...]) -> None:
     """Run the daemon until SIGTERM, or until the input file ends.
 
@@ -91,7 +83,7 @@ def run(path: Path, sets: tuple[str, ...]) -> None:
     """
     from streamrnn.service import assembly, log
 
-    config = _load(path, sets)
+    config = load(path, sets)
     log.setup(config.log.level, config.log.format)
     _introduce(config)
     worker = assembly.worker(config)
@@ -102,7 +94,7 @@ def run(path: Path, sets: tuple[str, ...]) -> None:
 
 
 @commands.command()
-@_configured
+@configured
 @_reads_csv
 @click.option("--output", type=click.Path(path_type=Path), help="Write one line of JSON per forecast here.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write errors, coverage and speed here, as JSON.")
@@ -135,7 +127,7 @@ def backtest(
     entries = made.score.report()
     _show_table(f"{data.name}: errors in standard deviations of each column", entries)
     rate = made.records / max(made.seconds, 1e-9)
-    _out().print(f"{made.records:,} records in {made.seconds:.1f} s: {rate:,.0f} records/s")
+    out().print(f"{made.records:,} records in {made.seconds:.1f} s: {rate:,.0f} records/s")
     if report is not None:
         body = {"records": made.records, "seconds": made.seconds, "records_per_second": rate, "horizons": entries}
         with _writing(report) as file:
@@ -160,7 +152,7 @@ def backtest(
 
 
 @commands.command()
-@_configured
+@configured
 @_reads_csv
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Write the model here.")
 def train(
@@ -179,11 +171,11 @@ def train(
     with _writing(output) as file:
         write_model(made.forecaster, file)
     updates = made.forecaster.model.updates
-    _out().print(f"{made.records:,} records, {updates:,} weight updates. Go on with: --set model.initial={output}")
+    out().print(f"{made.records:,} records, {updates:,} weight updates. Go on with: --set model.initial={output}")
 
 
 @commands.command()
-@_configured
+@configured
 def check(path: Path, sets: tuple[str, ...]) -> None:
     """Validate the configuration, show what will be used, and reach the broker or open the files.
 
@@ -194,19 +186,19 @@ def check(path: Path, sets: tuple[str, ...]) -> None:
     from streamrnn.service.memory import CONFIGURED, DAY, account
     from streamrnn.service.reach import reach
 
-    config = _load(path, sets)
-    out = _out()
-    out.print(effective_yaml(config), end="", highlight=False, markup=False)
+    config = load(path, sets)
+    console = out()
+    console.print(effective_yaml(config), end="", highlight=False, markup=False)
     settings = assembly.forecast_settings(config)
     bytes_by_part = account(settings)
     _show_table(f"Bytes of a series, season of {DAY} steps", bytes_by_part)
     largest = bytes_by_part[-1][CONFIGURED] * config.input.features * config.state.max_streams / 2**20
-    out.print(f"At state.max_streams = {config.state.max_streams:,}: {largest:,.0f} MiB for each partition.")
-    out.print(asyncio.run(reach(config)))
+    console.print(f"At state.max_streams = {config.state.max_streams:,}: {largest:,.0f} MiB for each partition.")
+    console.print(asyncio.run(reach(config)))
 
 
 @commands.command()
-@_configured
+@configured
 @_reads_csv
 @click.option("--speed", type=click.FloatRange(min=0, min_open=True), help="Times as fast as the rows' own times.")
 def produce(
@@ -219,7 +211,7 @@ def produce(
     from streamrnn.service import assembly
     from streamrnn.service.produce import produce as send
 
-    config = _load(path, sets)
+    config = load(path, sets)
     if config.transport != "kafka":
         raise ConfigError(f"{path}: transport: is {config.transport!r}, produce needs 'kafka'")
     table, stem = _read(data, time_format)
@@ -234,7 +226,7 @@ def produce(
                 on_rows=done,
             )
         )
-    _out().print(f"{records:,} records sent to {config.input.topic}")
+    out().print(f"{records:,} records sent to {config.input.topic}")
 
 
 @commands.command()
@@ -261,13 +253,13 @@ def demo(once: bool, plot: Path) -> None:
     while True:
         with _progress("forecasting", table.values.size) as done:
             made = show.run_once(table, done)
-        show_demo(_out(), made)
+        show_demo(out(), made)
         if drawing.available():
             with _writing(plot) as picture:
                 draw_demo(made, picture)
             _say_where(plot)
         else:
-            _out().print(drawing.HOW_TO_GET_IT)
+            out().print(drawing.HOW_TO_GET_IT)
         if once:
             return
 
@@ -281,14 +273,8 @@ def _not_yet(name: str) -> click.Command:
     return command
 
 
-for _name in ("tail", "state"):
-    commands.add_command(_not_yet(_name))
-
-
-def _load(path: Path, sets: tuple[str, ...]) -> Any:
-    from streamrnn.service.config import load_config
-
-    return load_config(path, sets, os.environ)
+commands.add_command(_not_yet("tail"))
+commands.add_command(state)
 
 
 def _table_and_config(
@@ -297,7 +283,7 @@ def _table_and_config(
     """The table, the file's stem, and the configuration with the features that the table has."""
     table, stem = _read(data, time_format)
     features = [f"input.features={len(table.names)}"] if multivariate else []
-    config = _load(path, (*sets, *features))
+    config = load(path, (*sets, *features))
     if not multivariate and config.input.features != 1:
         raise ConfigError(
             f"{path}: input.features: is {config.input.features}, but each column of {data} is a stream of one "
@@ -353,7 +339,7 @@ def _check_writable(path: Path) -> None:
 
 
 def _say_where(plot: Path) -> None:
-    _out().print(f"plot: {plot.resolve()}", soft_wrap=True, highlight=False, markup=False)
+    out().print(f"plot: {plot.resolve()}", soft_wrap=True, highlight=False, markup=False)
 
 
 @contextlib.contextmanager
@@ -384,7 +370,7 @@ def _show_table(title: str, entries: list[dict[str, Any]]) -> None:
         table.add_column(name.replace("_", " "), justify="left" if isinstance(value, str) else "right")
     for entry in entries if len(entries) <= 24 else [*entries[:12], *entries[-12:]]:
         table.add_row(*(_cell(value) for value in entry.values()))
-    _out().print(table)
+    out().print(table)
 
 
 def _cell(value: str | float | None) -> str:
@@ -428,10 +414,6 @@ def _introduce(config: Any) -> None:
         model.hidden,
         "on" if config.learning.enabled else "off",
     )
-
-
-def _out() -> Console:
-    return Console(width=None if sys.stdout.isatty() else 118)
 
 
 def _complain(error: Exception) -> None:

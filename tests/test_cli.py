@@ -21,8 +21,8 @@ from tests.service.program import ROOT, lines_of, parsed, running, streamrnn, un
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 LOG_LINE = re.compile(r"^\d{4}-\S+Z .*\n", re.MULTILINE)
-COMMANDS = ["run", "backtest", "train", "check", "demo", "produce"]
-NOT_YET = ["tail", "state"]
+COMMANDS = ["run", "backtest", "train", "check", "demo", "produce", "state"]
+NOT_YET = ["tail"]
 CSV = """time,a,b
 2024-01-01 00:00,1.5,10
 2024-01-01 01:00,,11

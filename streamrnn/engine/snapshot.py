@@ -23,7 +23,14 @@ PAGE_BYTES = 896 * 1024
 KEYS_A_PAGE = 2048
 SLOT_ARRAYS = ("live", "last_step", "last_seen")
 OF_ANY_LENGTH = ("clock_ring", "resting", "season")
-HEADER = ("layout", "offset", "settings", "slots", "shared", "pages")  # and the format
+HEADER = {
+    "layout": str,
+    "offset": int,
+    "settings": dict,
+    "slots": int,
+    "shared": dict,
+    "pages": dict,
+}  # and the format
 UNCHANGEABLE = ("features", "horizons", "cell", "hidden", "readout", "window")  # they shape the slabs
 
 
@@ -47,6 +54,18 @@ class StoredSnapshot:
 
     header: bytes
     pages: dict[str, bytes]
+    written: float | None = field(default=None, compare=False)  # epoch seconds, where the store knows
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFacts:
+    """What a stored snapshot says of itself; whether it is sound only `restore` knows."""
+
+    format: int
+    layout: str
+    offset: int
+    settings: dict[str, Any]  # as `ForecastSettings.to_json` gave them, maybe another version's
+    nbytes: int
 
 
 class SnapshotWriter:
@@ -153,6 +172,34 @@ def restore(stored: StoredSnapshot, xp: ModuleType = np) -> tuple[Forecaster, Sn
     return f, SnapshotWriter(f, header["pages"]), header["offset"]
 
 
+def described(stored: StoredSnapshot) -> SnapshotFacts:
+    """What the header says, without a look at the pages' bytes. Raises SnapshotError where it cannot be read."""
+    header = _read_header(stored.header)
+    size = len(stored.header) + sum(len(stored.pages.get(key, b"")) for key in header["pages"])
+    return SnapshotFacts(header["format"], header["layout"], header["offset"], header["settings"], size)
+
+
+def arrays_of(f: Forecaster) -> dict[str, np.ndarray]:
+    """All that a snapshot of this forecaster holds, by name.
+
+    slot/NAME (slots or slots·D, ...) for what is kept of each stream or series, slots in use only; shared/NAME for
+    the rest; stream_ids (slots, longest) uint8, each id filled up with zeros, and stream_id_bytes (slots,) int64,
+    its length, 0 where a slot is free.
+    """
+    used, capacity = len(f.table.index.keys), max(1, f.table.capacity)
+    made = {
+        f"slot/{name}": to_host(array)[: used * len(array) // capacity] for name, array in _slot_arrays(f).items()
+    }
+    made |= {f"shared/{name}": to_host(array) for name, array in f.state().items()}
+    ids = [key or b"" for key in f.table.index.keys]
+    lengths = np.array([len(key) for key in ids], np.int64)
+    longest = max(1, int(lengths.max(initial=0)))
+    filled = b"".join(key.ljust(longest, b"\0") for key in ids)
+    made["stream_ids"] = np.frombuffer(filled, np.uint8).reshape(used, longest)
+    made["stream_id_bytes"] = lengths
+    return made
+
+
 def _slot_arrays(f: Forecaster) -> dict[str, Array]:
     """Every array whose first axis goes by slots (or by slots times features)."""
     return {**f.table.slabs, **{name: getattr(f.table, name) for name in SLOT_ARRAYS}}
@@ -191,6 +238,9 @@ def _read_header(raw: bytes) -> dict[str, Any]:
     lacking = [name for name in HEADER if name not in header]
     if lacking:
         raise SnapshotError(f"the snapshot's header lacks {', '.join(lacking)}")
+    for name, kind in HEADER.items():
+        if not isinstance(header[name], kind):
+            raise SnapshotError(f"the snapshot's header has {header[name]!r:.80} as {name}, not one of streamrnn's")
     return dict(header)
 
 

@@ -15,9 +15,11 @@ from streamrnn.service.metrics import Metrics
 from streamrnn.service.model_file import read_model
 from streamrnn.service.settings import Config
 from streamrnn.service.task import TaskSettings
-from streamrnn.transport.contract import Transport
+from streamrnn.transport.contract import StateStore, Transport
 from streamrnn.transport.file import FileSettings, FileTransport
+from streamrnn.transport.file_state import FileStateStore
 from streamrnn.transport.kafka import KafkaSecurity, KafkaSettings, KafkaTransport
+from streamrnn.transport.kafka_state import KafkaStateStore
 
 if TYPE_CHECKING:
     from streamrnn.service.worker import Worker
@@ -127,6 +129,13 @@ def transport_maker(config: Config) -> Callable[[], Transport]:
     if config.transport == "file":
         return lambda: FileTransport(file_settings(config))
     return lambda: KafkaTransport(kafka_settings(config))
+
+
+def state_store(config: Config) -> StateStore:
+    """What the workers of this configuration have left."""
+    if config.transport == "file":
+        return FileStateStore(file_settings(config))
+    return KafkaStateStore(kafka_settings(config))
 
 
 def metrics(config: Config) -> Metrics:

@@ -12,7 +12,7 @@ from streamrnn.engine.forecaster import Forecaster, Progress
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.snapshot import UNCHANGEABLE, SnapshotPages, SnapshotWriter, StoredSnapshot, restore
 from streamrnn.engine.warm_start import begin_with
-from streamrnn.errors import RefusedError
+from streamrnn.errors import RefusedError, SnapshotError
 from streamrnn.records import Scores
 from streamrnn.transport.contract import DeadLetter, EncodedBatch, PartitionId, RawBatch
 
@@ -52,7 +52,13 @@ class Processor:
 
     def restore(self, stored: StoredSnapshot) -> int:
         """Take over a snapshot's state and settings; returns its next offset. Raises SnapshotError, RefusedError."""
-        forecaster, writer, offset = restore(stored)
+        try:
+            forecaster, writer, offset = restore(stored)
+        except SnapshotError as error:
+            raise SnapshotError(
+                f"{self.partition}: {error}. `streamrnn state show` tells more, `streamrnn state drop --partition "
+                f"{self.partition.partition}` forgets it"
+            ) from error
         changed = self.settings.difference(forecaster.settings, UNCHANGEABLE)
         if changed:
             raise RefusedError(

@@ -88,6 +88,16 @@ class PartitionError(TransportError):
         self.partition = partition
 
 
+@dataclass(frozen=True, slots=True)
+class StoredState:
+    """What the lives of a partition have left, seen from outside, also while one goes on."""
+
+    committed: int | None  # None: never committed
+    log: tuple[int, int] | None  # its bounds, as in Offsets; None where there is no such log, or nobody knows its end
+    snapshot: StoredSnapshot | None
+    refusal: str | None = None  # why a task would be refused before it has seen the snapshot
+
+
 class AssignmentListener(Protocol):
     """Told which partitions this process has. Neither method may raise."""
 
@@ -164,3 +174,16 @@ class Transport(Protocol):
 
     async def stop(self) -> None:
         """Leave. Never raises, ends within a bounded time."""
+
+
+class StateStore(Protocol):
+    """The stored state of an application's partitions, for an operator. Each call stands alone."""
+
+    async def partitions(self) -> list[PartitionId]:
+        """Those that may have state. Raises FatalError where there is nothing of this application."""
+
+    async def look(self, partition: PartitionId) -> StoredState:
+        """What is stored now; changes nothing. Raises TransportError, FatalError."""
+
+    async def drop(self, partition: PartitionId) -> bool:
+        """Forget the snapshot, so that `restore` returns None. Returns whether there was anything to forget."""

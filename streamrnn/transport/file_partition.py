@@ -16,7 +16,15 @@ from streamrnn.engine.snapshot import SnapshotPages, StoredSnapshot
 from streamrnn.errors import RefusedError, TransportError
 from streamrnn.transport.contract import DeadLetter, EncodedBatch, Offsets
 from streamrnn.transport.durable import Sink, is_stream, mendable
-from streamrnn.transport.file_state import FileSettings, Manifest, Written, load_manifest, lock, store_manifest
+from streamrnn.transport.file_state import (
+    FileSettings,
+    Manifest,
+    Written,
+    check_length,
+    load_manifest,
+    lock,
+    store_manifest,
+)
 from streamrnn.transport.lines import FileLines, Lines, PipeLines
 from streamrnn.transport.page_store import PageStore
 
@@ -206,12 +214,11 @@ class FilePartition:
         if is_stream(path):
             return sink, None
         if self._tenancy.recoverable and written is not None and written.path == str(Path(path).absolute()):
-            if sink.length < written.length:
+            try:
+                check_length(path, sink.length, written)
+            except RefusedError:
                 sink.close()
-                raise RefusedError(
-                    f"{path}: has {sink.length} bytes, {written.length} are committed: it was cut, moved or replaced."
-                    " Put it back, or start a new one after `streamrnn state drop`."
-                )
+                raise
             if sink.length > written.length:
                 sink.cut(written.length)
         return sink, Written(str(Path(path).absolute()), sink.length)

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import msgspec
 
 from streamrnn.engine.snapshot import StoredSnapshot
 from streamrnn.errors import RefusedError, SnapshotError
-from streamrnn.transport.contract import PartitionId
+from streamrnn.transport.contract import PartitionId, StoredState
 from streamrnn.transport.durable import is_stream, mendable, replace_file
 from streamrnn.transport.lines import FileLines, LinePosition
 from streamrnn.transport.page_store import PageStore
@@ -142,6 +143,69 @@ def drop_state(settings: FileSettings) -> bool:
         finally:
             os.close(held)
     return left != manifest
+
+
+def check_length(path: str, found: int, written: Written) -> None:
+    """Raises RefusedError where a file has lost what was committed to it."""
+    if found < written.length:
+        raise RefusedError(
+            f"{path}: has {found} bytes, {written.length} are committed: it was cut, moved or replaced. Put it back, "
+            "or start a new one after `streamrnn state drop`."
+        )
+
+
+class FileStateStore:
+    """Implements `StateStore`."""
+
+    def __init__(self, settings: FileSettings) -> None:
+        self._settings = settings
+
+    async def partitions(self) -> list[PartitionId]:
+        return [self._settings.partition]
+
+    async def look(self, partition: PartitionId) -> StoredState:  # noqa: ARG002 (there is only one)
+        settings = self._settings
+        committed, snapshot, log, refusal = None, None, None, None
+        try:
+            committed, snapshot = stored_state(settings)
+        except (RefusedError, SnapshotError) as error:
+            refusal = str(error)
+            with suppress(RefusedError):
+                position = load_manifest(settings.folder).position
+                committed = position.offset if position else None
+        try:
+            log = _bounds(settings)
+        except RefusedError as error:
+            refusal = refusal or str(error)
+        return StoredState(committed, log, snapshot, refusal)
+
+    async def drop(self, partition: PartitionId) -> bool:  # noqa: ARG002
+        return drop_state(self._settings)
+
+
+def _bounds(settings: FileSettings) -> tuple[int, int] | None:
+    """The input's first line and the number behind its last, None where nobody knows.
+
+    Raises RefusedError where a file is not the one that was read or written.
+    """
+    if is_stream(settings.input) or not Path(settings.input).exists():
+        return None
+    manifest = load_manifest(settings.folder)
+    for path, written in (
+        (settings.output, manifest.output),
+        (settings.dead_letter_path, manifest.dead_letter),
+    ):
+        if written is not None and written.path == str(Path(path).absolute()) and not is_stream(path):
+            check_length(path, Path(path).stat().st_size if Path(path).exists() else 0, written)
+    with mendable(settings.input):
+        lines = FileLines(settings.input, settings.max_line_bytes)
+        try:
+            for position in (manifest.position, manifest.snapshot_position):
+                if position is not None and position.byte:  # at byte 0: written when the input was a pipe
+                    lines.resume_from(position)
+            return 0, lines.count()
+        finally:
+            lines.close()
 
 
 def _fits(settings: FileSettings, position: LinePosition | None) -> bool:

@@ -27,31 +27,61 @@ async def read_snapshot(settings: KafkaSettings, partition: int) -> StoredSnapsh
     Waits for the end of a snapshot that is being written now. Raises SnapshotError, TransportError, FatalError.
     """
     place = TopicPartition(settings.state_topic, partition)
-    what = f"the snapshot in {place.topic}[{partition}] could not be read"
+    what = f"the snapshot in {place.topic}[{place.partition}] could not be read"
     pages: dict[bytes | None, bytes] = {}
+    written: int | None = None  # ms, when the header was
     async with _reader(settings, place, what, "read_committed") as (consumer, limit):
-        position = (await consumer.beginning_offsets([place]))[place]
-        consumer.seek(place, position)
-        # to the very end, not only to the last stable offset: a commit is answered before its marker is written, so a
-        # snapshot's transaction may still look open for some milliseconds
-        end = None
-        while end is None or position < end:
-            for record in _records(await consumer.getmany(timeout_ms=50)):
-                if record.value is None:
-                    pages.pop(record.key, None)
-                else:
-                    pages[record.key] = record.value
-            end = consumer.highwater(place)  # None until a first fetch was answered
-            # it moves over control records and aborted pages too, also when nothing follows (aiokafka 0.14)
-            before, position = position, await consumer.position(place)
-            if position > before:
-                limit.reschedule(asyncio.get_running_loop().time() + REQUEST_TIMEOUT)
+        async for record in _to_the_end(consumer, limit, place):
+            if record.value is None:
+                pages.pop(record.key, None)
+            else:
+                pages[record.key] = record.value
+                if record.key == HEADER.encode():
+                    written = record.timestamp
     try:
         named = {(key or b"").decode(): page for key, page in pages.items()}
     except UnicodeDecodeError as error:
-        raise SnapshotError(f"{what}: a page's key is not UTF-8, so it was not written by streamrnn") from error
+        raise SnapshotError(
+            f"{what}: a page's key is not UTF-8, so it was not written by streamrnn. `streamrnn state drop` forgets "
+            "all of it"
+        ) from error
     header = named.pop(HEADER, None)
-    return None if header is None else StoredSnapshot(header, named)
+    return None if header is None else StoredSnapshot(header, named, written and written / 1000)
+
+
+async def stored_keys(
+    settings: KafkaSettings, partition: int, since: int | None = None
+) -> tuple[dict[bytes, bool], int]:
+    """Each key that ever had a value in a partition of the state topic, and the offset behind the last record.
+
+    True where the newest value is not a tombstone. Transactions that were aborted or are still open count like
+    others, so that nobody is waited for. since: read from here only.
+    """
+    place = TopicPartition(settings.state_topic, partition)
+    what = f"the keys in {place.topic}[{place.partition}] could not be read"
+    keys: dict[bytes, bool] = {}
+    async with _reader(settings, place, what, "read_uncommitted") as (consumer, limit):
+        async for record in _to_the_end(consumer, limit, place, since):
+            if record.key is not None and (record.value is not None or record.key in keys):
+                keys[record.key] = record.value is not None
+        return keys, await consumer.position(place)
+
+
+async def committed_and_log(
+    settings: KafkaSettings, partition: int, *, exists: bool
+) -> tuple[int | None, tuple[int, int] | None]:
+    """The group's committed offset in a partition of the input and the log's bounds, None where it has no log.
+
+    The group takes no notice: whoever asks without a subscription does not join.
+    """
+    place = TopicPartition(settings.input_topic, partition)
+    what = f"{place.topic}[{place.partition}]: its offsets could not be read"
+    async with _reader(settings, place, what, "read_committed", settings.app_id) as (consumer, _):
+        committed: int | None = await consumer.committed(place)
+        if not exists:
+            return committed, None
+        earliest = (await consumer.beginning_offsets([place]))[place]
+        return committed, (earliest, (await consumer.end_offsets([place]))[place])
 
 
 async def earlier_offset(settings: KafkaSettings, place: TopicPartition, offset: int, seconds: float) -> int:
@@ -78,6 +108,27 @@ async def earlier_offset(settings: KafkaSettings, place: TopicPartition, offset:
         return offset if found is None else max(earliest, min(offset, found.offset))
 
 
+async def _to_the_end(
+    consumer: AIOKafkaConsumer, limit: asyncio.Timeout, place: TopicPartition, since: int | None = None
+) -> AsyncIterator[ConsumerRecord]:
+    """Every record from `since` (or the first) to the very end of the log; the limit is put off while it goes on.
+
+    Not only to the last stable offset: a commit is answered before its marker is written, so a snapshot's transaction
+    may still look open for some milliseconds.
+    """
+    position = (await consumer.beginning_offsets([place]))[place] if since is None else since
+    consumer.seek(place, position)
+    end = None
+    while end is None or position < end:
+        for record in _records(await consumer.getmany(timeout_ms=50)):
+            yield record
+        end = consumer.highwater(place)  # None until a first fetch was answered
+        # it moves over control records and aborted pages too, also when nothing follows (aiokafka 0.14)
+        before, position = position, await consumer.position(place)
+        if position > before:
+            limit.reschedule(asyncio.get_running_loop().time() + REQUEST_TIMEOUT)
+
+
 def _records(polled: dict[TopicPartition, list[ConsumerRecord]]) -> Iterator[ConsumerRecord]:
     for records in polled.values():
         yield from records
@@ -85,11 +136,12 @@ def _records(polled: dict[TopicPartition, list[ConsumerRecord]]) -> Iterator[Con
 
 @contextlib.asynccontextmanager
 async def _reader(
-    settings: KafkaSettings, place: TopicPartition, what: str, isolation: str
+    settings: KafkaSettings, place: TopicPartition, what: str, isolation: str, group: str | None = None
 ) -> AsyncIterator[tuple[AIOKafkaConsumer, asyncio.Timeout]]:
-    """A consumer of one partition without a group, within REQUEST_TIMEOUT unless that is put off."""
+    """A consumer of one partition, or of none that asks as a group; within REQUEST_TIMEOUT unless that is put off."""
     consumer = AIOKafkaConsumer(
         **client_options(settings),
+        group_id=group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level=isolation,
@@ -101,7 +153,8 @@ async def _reader(
         with kafka_call(what):
             async with asyncio.timeout(REQUEST_TIMEOUT) as limit:
                 await consumer.start()
-                consumer.assign([place])
+                if group is None:
+                    consumer.assign([place])
                 yield consumer, limit
     finally:
         await drop_consumer(consumer)

@@ -109,6 +109,12 @@ async def prepare_topics(settings: KafkaSettings) -> Topics:
     )
 
 
+async def partition_counts(settings: KafkaSettings, *names: str) -> dict[str, int]:
+    """The number of partitions of each of these topics that exists; creates none."""
+    async with _admin(settings) as admin:
+        return await _partitions(admin, *names)
+
+
 @contextlib.asynccontextmanager
 async def _admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(request_timeout_ms=int(REQUEST_TIMEOUT * 1000), **client_options(settings))

@@ -64,7 +64,8 @@ class PageStore:
         """The snapshot in force, each page verified. Raises SnapshotError where one is damaged or missing."""
         if self._name is None:
             return None
-        return StoredSnapshot(self._index.header, dict(self._pages(self._index.pages)))
+        written = (self._folder / self._name).stat().st_mtime
+        return StoredSnapshot(self._index.header, dict(self._pages(self._index.pages)), written)
 
     def write(self, snapshot: SnapshotPages) -> str:
         """Write pages and index. Returns the index's name, which must be in the manifest before `settle`."""

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,44 +9,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.kafka.broker import Broker, free_port
-from tests.kafka.daemon import ROOT, Daemon, get, status
-from tests.kafka.plain_clients import read, write
-
-PATIENCE = 60.0
-
-
-class World:
-    """A topic of one partition, a worker on it, and what comes out."""
-
-    def __init__(self, broker: Broker, unique: Callable[[str], str], folder: Path) -> None:
-        self.broker, self.topic, self.port = broker, unique("sensors"), free_port()
-        self.settings: dict[str, object] = {
-            "app_id": unique("daemon"),
-            "kafka.bootstrap_servers": broker.bootstrap_servers,
-            "input.topic": self.topic,
-            "output.topic": f"{self.topic}.forecast",
-            "http.port": self.port,
-        }
-        self.worker = Daemon(folder / "worker.log", self.settings)
-        self.log = folder / "worker.log"
-
-    def write(self, *records: tuple[bytes | None, bytes | None]) -> None:
-        asyncio.run(write(self.broker.bootstrap_servers, self.topic, records))
-
-    def outputs(self, number: int, suffix: str = "forecast") -> list[tuple[bytes, bytes | None]]:
-        """The output's records, when there are so many (or patience is over)."""
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            found = asyncio.run(read(self.broker.bootstrap_servers, f"{self.topic}.{suffix}"))
-            if len(found) >= number or time.monotonic() > deadline:
-                return [(record.key, record.value) for record in found]
-            time.sleep(0.2)
-
-    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
-        sets = [f"--set={key}={value}" for key, value in self.settings.items()]
-        command = [sys.executable, "-m", "streamrnn", words[0], "-c", "config/streamrnn.yaml", *sets, *words[1:]]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+from tests.kafka.broker import Broker
+from tests.kafka.daemon import get, status
+from tests.kafka.plain_clients import read
+from tests.kafka.world import World, until
 
 
 @pytest.fixture
@@ -57,20 +21,6 @@ def world(broker: Broker, unique: Callable[[str], str], tmp_path: Path) -> Itera
     broker.create_topic(made.topic, 1)
     yield made
     made.worker.end()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.1)
-
-
-def answers(world: World, path: str) -> int:
-    try:
-        return get(world.port, path)[0]
-    except OSError:
-        return 0
 
 
 def test_poison_goes_to_the_dead_letters_with_its_reason_and_the_rest_is_forecast(world: World) -> None:
@@ -94,7 +44,7 @@ def test_poison_goes_to_the_dead_letters_with_its_reason_and_the_rest_is_forecas
     assert [headers["__streamrnn.errors.offset"] for headers in told] == ["1", "2", "3"]
     assert [headers["__streamrnn.errors.stage"] for headers in told] == ["decode", "validate", "validate"]
     assert "input.features is 1" in told[1]["__streamrnn.errors.exception.message"]
-    until(lambda: answers(world, "/readyz") == 200)
+    until(lambda: world.answers("/readyz") == 200)
     metrics = {
         (sample.name, sample.labels.get("stage")): sample.value
         for family in text_string_to_metric_families(get(world.port, "/metrics")[1])
@@ -130,7 +80,7 @@ def test_the_status_tells_where_each_task_is(world: World) -> None:
     assert list(task) == ["topic", "partition", "state", "position", "committed", "snapshot", "lag", "streams"]
     assert (task["topic"], task["partition"], task["state"]) == (world.topic, 0, "running")
     assert (task["position"], task["streams"]) == (3, 2)
-    assert answers(world, "/healthz") == 200
+    assert world.answers("/healthz") == 200
 
 
 def test_a_table_is_produced_into_the_topic_and_forecast(world: World, tmp_path: Path) -> None:

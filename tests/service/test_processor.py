@@ -8,7 +8,7 @@ import pytest
 from streamrnn.engine.decoder import InputFormat
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.snapshot import StoredSnapshot
-from streamrnn.errors import RefusedError
+from streamrnn.errors import RefusedError, SnapshotError
 from streamrnn.service.processor import Processor, Slice
 from streamrnn.transport.contract import PartitionId, RawBatch
 
@@ -167,6 +167,12 @@ def test_a_changed_setting_that_shapes_the_state_is_refused_with_both_values(
     assert message.startswith("sensors[3]: ")
     assert f"{name}: {here} here, {there} there" in message
     assert "`streamrnn state drop`" in message
+
+
+def test_a_damaged_snapshot_is_refused_with_its_partition_and_the_way_out() -> None:
+    pages, _ = processor().capture(300)
+    with pytest.raises(SnapshotError, match=r"^sensors\[3\]: .*lacks page .*`streamrnn state drop --partition 3`"):
+        processor().restore(StoredSnapshot(pages.header, {}))
 
 
 def test_all_changed_settings_are_named_at_once() -> None:
