@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
@@ -30,6 +31,7 @@ __all__ = ["KafkaPartition", "KafkaSecurity", "KafkaSettings", "KafkaTransport"]
 
 STOP_TIMEOUT = 3.0  # to leave the group; then the connections are cut
 METADATA_AGE = 60.0  # new partitions of the input are noticed after this long
+TOPICS_AGE = 5.0  # seconds: a task that begins later looks at the topics again
 POLL = 10.0  # one request for records; nobody waits for its end
 
 
@@ -40,6 +42,8 @@ class KafkaTransport:
         self._settings = settings
         self._consumer: AIOKafkaConsumer | None = None
         self._topics: Topics | None = None
+        self._looked = 0.0  # when, monotonic seconds
+        self._looking = asyncio.Lock()
         self._failure: FatalError | TransportError | None = None
         self._owners: dict[PartitionId, KafkaPartition] = {}  # the handles that have sought
         self._positions: dict[PartitionId, int] = {}  # where delivery of each of them goes on
@@ -60,6 +64,7 @@ class KafkaTransport:
         settings = self._settings
         await knock(settings)
         self._topics = topics = await prepare_topics(settings)
+        self._looked = time.monotonic()
         if topics.output_partitions < topics.input_partitions:
             raise FatalError(too_few_partitions(settings, topics))
         self._consumer = consumer = AIOKafkaConsumer(
@@ -153,11 +158,14 @@ class KafkaTransport:
     # What the handles need.
 
     async def topics_for(self, number: int) -> Topics:
-        """The topics as they are known, looked at again for a partition that is newer than that."""
-        topics = self._topics
-        if topics is None or number >= min(topics.state_partitions, topics.output_partitions):
-            self._topics = topics = await prepare_topics(self._settings)
-        return topics
+        """The topics as they are, made anew where one was deleted; tasks that begin together look once."""
+        async with self._looking:
+            topics = self._topics
+            stale = time.monotonic() - self._looked > TOPICS_AGE
+            if topics is None or stale or number >= min(topics.state_partitions, topics.output_partitions):
+                self._topics = topics = await prepare_topics(self._settings)
+                self._looked = time.monotonic()
+            return topics
 
     async def offsets_of(self, source: TopicPartition) -> Offsets:
         with kafka_call(f"{source.topic}[{source.partition}]: its offsets could not be read"):

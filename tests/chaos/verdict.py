@@ -22,7 +22,7 @@ from tests.kafka.plain_clients import read
 BOUND = 1e-4  # of the series' scale: law 3
 HISTORY = 5  # records of the same stream that are told of a wrong one
 PROBABILITY_BOUND = 1e-3  # of the two scores
-OFFSET_HEADER = "__streamrnn.errors.offset"
+HEADERS = "__streamrnn.errors."
 
 
 @dataclass(slots=True)
@@ -45,21 +45,34 @@ async def judge(
     """Everything that can be told from outside, one partition after the other."""
     verdict = Verdict()
     group = str(settings["app_id"])
+    buried = await _dead_letters(bootstrap_servers, f"{topic}.dead-letter")
     for partition in range(partitions):
         place = f"{topic}[{partition}]"
         taken = await read(bootstrap_servers, topic, partition, patience=300)
         made = await read(bootstrap_servers, f"{topic}.forecast", partition, patience=300)
-        letters = await read(bootstrap_servers, f"{topic}.dead-letter", partition, patience=300)
         committed, end = await _offsets(bootstrap_servers, group, TopicPartition(topic, partition))
         if committed != end:
             verdict.wrong.append(f"{place}: the committed offset is {committed}, the log ends at {end}")
-        dead = [int(dict(letter.headers)[OFFSET_HEADER]) for letter in letters]
+        dead = buried[partition]
         verdict.records += len(taken)
         verdict.dead_letters += len(dead)
         outcomes = _one_outcome_each(place, taken, made, dead, verdict)
         reference = await asyncio.to_thread(_reference, taken, settings, folder / f"partition-{partition}")
         _compare(place, taken, outcomes, set(dead), reference, verdict)
     return verdict
+
+
+async def _dead_letters(bootstrap_servers: str, topic: str) -> dict[int, list[int]]:
+    """Offsets of the records that died, by partition of the input; the topic may have fewer than the input."""
+    async with AIOKafkaConsumer(bootstrap_servers=bootstrap_servers) as consumer:
+        await consumer.topics()  # of all there are: it knows none before it has asked
+        numbers = consumer.partitions_for_topic(topic) or {0}
+    found: dict[int, list[int]] = defaultdict(list)
+    for number in sorted(numbers):
+        for letter in await read(bootstrap_servers, topic, number, patience=300):
+            headers = dict(letter.headers)
+            found[int(headers[f"{HEADERS}partition"])].append(int(headers[f"{HEADERS}offset"]))
+    return found
 
 
 def _one_outcome_each(
