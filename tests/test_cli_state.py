@@ -99,7 +99,7 @@ def test_a_sound_snapshot_is_shown_with_where_it_stands_and_its_settings(lived: 
     assert first[:6] == ["0", "sound", "400", "400", "400", "4"]
     assert re.fullmatch(r"[\d.]+ KiB", first[6])
     assert re.fullmatch(r"now|\d+ s ago", first[7])
-    assert re.fullmatch(r"[0-9a-f]{8}, format 1", first[8])
+    assert re.fullmatch(r"[0-9a-f]{8}, format \d+", first[8])
     assert ["model.hidden", "8", "8", ""] in settings
     assert len(settings) == len(KEYS)
 

@@ -53,7 +53,7 @@ def probabilities(tails: Tails, rows: Array, u: Array, count: Array, known: Arra
     """
     xp = array_module(u)
     C = len(u)
-    place = xp.log2(xp.maximum(u, 1e-9))  # in bins
+    place = xp.log2(xp.fmax(u, 1e-9))  # in bins; what is no number is in the first
     place -= LOWEST
     place *= BINS_AN_OCTAVE
     xp.clip(place, 0.0, BINS - 1e-6, out=place)

@@ -172,6 +172,7 @@ class Forecaster:
             self.model.contribute(stepped.regrets, stepped.features, numbers, self.sampled)
             self.search.remember(table, to_host(rows))
             self.model.collect(table, rows, stepped.steps, xp.asarray(np.repeat(numbers, D)), self.stride)
+        self._progress.learnt.rollbacks += stepped.mended
         made.put(steps, stepped, self.model.updates)
 
     def _boundary(self) -> None:

@@ -49,12 +49,17 @@ class Stepped:
     regrets: Array  # (B, P, G, K)
     features: Array | None  # (B, n) for the moments that streams share
     scores: Scores
+    mended: int  # series of which something was not a number
 
 
 def step_series(table: StreamTable, model: SharedModel, rows: Array, value: Array, time: Array) -> Stepped:
     """Step the series of these rows with value (B,) float64, NaN where missing, at time (B,) ms."""
     xp, settings = table.xp, table.layout.settings
-    g = table.gather(STEPPED + model.readouts.stepped, rows)
+    names = STEPPED + model.readouts.stepped
+    g, mended = table.gather(names, rows), 0
+    if not bool(xp.isfinite(g["alarm_memory"].sum())):
+        mended = table.mend(rows)
+        g = table.gather(names, rows)
     missing = xp.isnan(value)
     value = xp.where(missing, g["moments"][:, VALUE], value)  # a missing value holds the last one
 
@@ -81,21 +86,45 @@ def step_series(table: StreamTable, model: SharedModel, rows: Array, value: Arra
         experts[:, :, 2 + k] = made + change
     experts[:, :, -1] = recurrent * xp.sqrt(g["target_square"]) + model.network_base * change
     xp.clip(experts, -WIDEST, WIDEST, out=experts)
-    mixed, published = mixture.mix(experts, _regrets(g), model.prior, model.advantage, g["scored"])
-    published *= xp.minimum(g["moments"][:, SEEN] / GROWN, 1.0).astype("float32")[:, None]
-    below, above = intervals.bounds(g["quantiles"], g["error_size"])
+    told = _told(model, g, experts)
+    if not bool(xp.isfinite(told.sum())):
+        mended += _mend(table, g, rows, experts)
+        told, scale = _told(model, g, experts), xp.where(xp.isfinite(scale), scale, 0.0)
 
-    told = xp.concatenate([experts, mixed, xp.stack([published, below, above], axis=-1)], axis=-1)
     table.rings["origin_value"][slot] = value
     table.rings["origin_scale"][slot] = xp.where(origin, scale, 0.0)  # 0: nothing is learnt from it
     table.rings["forecasts"][_horizon_slots(table, g["steps"], rows)] = told
     g["steps"] += 1
     table.scatter(g, rows)
 
+    published, below, above = told[..., -3], told[..., -2], told[..., -1]
     mean = value[:, None] + published * scale[:, None]
     mean[g["moments"][:, SEEN] == 0] = xp.nan
     lower, upper = mean - below * scale[:, None], mean + above * scale[:, None]
-    return Stepped(mean, lower, upper, g["scored"][:, 0], g["steps"], judged, regrets, scaled, scores)
+    return Stepped(mean, lower, upper, g["scored"][:, 0], g["steps"], judged, regrets, scaled, scores, mended)
+
+
+def _told(model: SharedModel, g: Rows, experts: Array) -> Array:
+    """What is remembered of a forecast: the experts', the mixtures', the published one, the reach below and above."""
+    xp = model.xp
+    mixed, published = mixture.mix(experts, _regrets(g), model.prior, model.advantage, g["scored"])
+    published *= xp.minimum(g["moments"][:, SEEN] / GROWN, 1.0).astype("float32")[:, None]
+    below, above = intervals.bounds(g["quantiles"], g["error_size"])
+    return xp.concatenate([experts, mixed, xp.stack([published, below, above], axis=-1)], axis=-1)
+
+
+def _mend(table: StreamTable, g: Rows, rows: Array, experts: Array) -> int:
+    """Something is not a number: the experts that still stand go on, and what is broken of a series begins anew.
+
+    Returns the number of series concerned. Rare, so that it may be slow.
+    """
+    xp = table.xp
+    standing = xp.isfinite(experts)
+    experts[~standing] = 0.0  # persistence in their place
+    table.scatter(g, rows)
+    mended = table.mend(rows)
+    g |= table.gather(tuple(g), rows)
+    return max(mended, int((~standing).any((1, 2)).sum()))
 
 
 def _learn_from_labels(

@@ -12,6 +12,7 @@ import numpy as np
 from streamrnn.core import mixture
 from streamrnn.core.backend import Array, Parameters, to_host
 from streamrnn.core.cells import CELLS, initial_cell
+from streamrnn.core.guard import Guard
 from streamrnn.core.optimisers import AdamState, adam_init, adam_update, clip_by_global_norm
 from streamrnn.core.shared_curvature import FORGETTING
 from streamrnn.core.truncated_bptt import window_gradients
@@ -62,6 +63,7 @@ class SharedModel:
         p |= {"V": np.zeros((settings.hidden, P)), "d": np.zeros(P)}  # so the first forecast is persistence
         self.parameters: Parameters = {name: xp.asarray(value, "float32") for name, value in p.items()}
         self.adam: AdamState = adam_init(self.parameters)
+        self.guard = Guard()
         self.windows = Windows()
         self.samples: list[tuple[np.ndarray, Array]] = []  # numbers (n,), features (n, D, F)
         self.readouts = Readouts(settings, xp)
@@ -158,7 +160,7 @@ class SharedModel:
     def _update(
         self, table: StreamTable, rows: Array, starts: Array, inputs: Array, targets: Array, learnt: Learnt
     ) -> None:
-        """One step of Adam on one batch of windows; undone where it would not leave finite weights."""
+        """One step of Adam on one batch of windows; undone where the guard says so."""
         xp, (B, T, _) = self.xp, inputs.shape
         embeddings = table.slabs["embedding"]
         x = xp.empty((T, B, INPUTS + EMBEDDING), "float32")
@@ -174,14 +176,15 @@ class SharedModel:
         made = window_gradients(self.cell, self.parameters, x, starts, target, known * self.loss_weight)
         gradients, norm = clip_by_global_norm(made.parameters, self.settings.clip_norm)
         learnt.loss, learnt.gradient_norm = made.loss, norm
-        rate = self.settings.rate / (1.0 + self.updates / RATE_DECAY) ** 0.5
+        rate = self.guard.rate * self.settings.rate / (1.0 + self.updates / RATE_DECAY) ** 0.5
         parameters, adam = adam_update(self.parameters, gradients, self.adam, rate)
-        if not (np.isfinite(norm) and all(bool(xp.isfinite(v).all()) for v in parameters.values())):
+        careful = self.guard.rate
+        if not self.guard.stands(made.loss, norm, parameters):
             learnt.rollbacks += 1
             return
         self.parameters, self.adam = parameters, adam
         # the loss is a mean over all windows: counted / T makes the step that of the window's own loss
-        xp.add.at(embeddings, rows, (-EMBEDDING_RATE * counted / T) * made.inputs[:, :, INPUTS:].sum(0))
+        xp.add.at(embeddings, rows, (-careful * EMBEDDING_RATE * counted / T) * made.inputs[:, :, INPUTS:].sum(0))
         table.touch(rows)  # they may have rested since a snapshot that holds the window
         learnt.updates += 1
 
@@ -191,6 +194,7 @@ class SharedModel:
         made |= {f"mean.{name}": value for name, value in self.adam.mean.items()}
         made |= {f"square.{name}": value for name, value in self.adam.square.items()}
         made["updates"] = np.array(self.updates)
+        made["guard"] = np.array(self.guard.state())
         made |= {name: getattr(self, name) for name in SUMS}
         if self.windows.numbers:
             for name in Windows.COLUMNS:
@@ -209,6 +213,7 @@ class SharedModel:
             {name: device(arrays[f"square.{name}"]) for name in names},
             int(arrays["updates"]),
         )
+        self.guard = Guard.restored(arrays["guard"].tolist())
         for name in SUMS:
             setattr(self, name, arrays[name])
         if "windows.numbers" in arrays:

@@ -18,10 +18,11 @@ from streamrnn.engine.key_index import KeyIndex
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.errors import SnapshotError
 
-FORMAT = 1
+FORMAT = 2
 PAGE_BYTES = 896 * 1024
 KEYS_A_PAGE = 2048
 SLOT_ARRAYS = ("live", "last_step", "last_seen")
+MAY_BE_NAN = ("slot/window_targets", "windows.targets")  # no label yet
 OF_ANY_LENGTH = ("clock_ring", "resting", "season")
 HEADER = {
     "layout": str,
@@ -76,7 +77,10 @@ class SnapshotWriter:
         self._sums = dict(sums or {})  # checksum of every valid page
 
     def capture(self, offset: int) -> SnapshotPages:
-        """The state as it is now, isolated from what comes, to be saved as that of next offset `offset`."""
+        """The state as it is now, isolated from what comes, to be saved as that of next offset `offset`.
+
+        Raises SnapshotError where a number in it is not finite: what is stored must be fit to go on from.
+        """
         f, table = self.forecaster, self.forecaster.table
         slots = np.flatnonzero(table.touched)
         pages: dict[str, bytes] = {}
@@ -92,6 +96,7 @@ class SnapshotWriter:
                 pages[key] = _pack_keys(table.index.keys[page * KEYS_A_PAGE : (page + 1) * KEYS_A_PAGE])
         shared = f.state()
         for name, array in shared.items():
+            _check_finite(name, array)
             raw = array.tobytes()
             for page, start in enumerate(range(0, len(raw), PAGE_BYTES)):
                 key = f"shared/{name}/{page}"
@@ -135,7 +140,9 @@ class SnapshotWriter:
         for page, (key, touched) in enumerate(zip(keys, np.cumsum(dirty)[:-1].tolist(), strict=True)):
             if touched or key not in self._sums:
                 start = page * PAGE_BYTES
-                pages[key] = to_host(flat[start : min(end, start + PAGE_BYTES)]).tobytes()
+                part = to_host(flat[start : min(end, start + PAGE_BYTES)])
+                _check_finite(name, part.view(array.dtype))
+                pages[key] = part.tobytes()
 
 
 def restore(stored: StoredSnapshot, xp: ModuleType = np) -> tuple[Forecaster, SnapshotWriter, int]:
@@ -168,6 +175,7 @@ def restore(stored: StoredSnapshot, xp: ModuleType = np) -> tuple[Forecaster, Sn
         raw = _joined(f"slot/{name}", stored.pages, used * width)
         if used:
             values = np.frombuffer(raw, array.dtype).reshape(-1, *array.shape[1:])
+            _check_finite(f"slot/{name}", values)
             array[: len(values)] = xp.asarray(values) if name in table.slabs else values
     return f, SnapshotWriter(f, header["pages"]), header["offset"]
 
@@ -210,7 +218,13 @@ def _read_shared(listed: dict[str, Any], pages: dict[str, bytes]) -> dict[str, A
     for name, (dtype, shape) in listed.items():
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         arrays[name] = np.frombuffer(_joined(f"shared/{name}", pages, size), dtype).reshape(shape).copy()
+        _check_finite(name, arrays[name])
     return arrays
+
+
+def _check_finite(name: str, values: np.ndarray) -> None:
+    if name not in MAY_BE_NAN and not np.isfinite(values).all():
+        raise SnapshotError(f"{name} holds numbers that are not finite: there is nothing to go on from")
 
 
 def _check_shared(f: Forecaster, arrays: dict[str, Array]) -> None:

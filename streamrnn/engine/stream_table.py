@@ -96,6 +96,22 @@ class StreamTable:
         """These rows have changed since the last snapshot."""
         self.touched[to_host(rows) // len(self._features)] = True
 
+    def mend(self, rows: Array) -> int:
+        """Give the streams of these rows a newborn's state wherever a number is not finite; returns their number."""
+        D, mended = len(self._features), set()
+        for name, slab in self.slabs.items():
+            mine = slab[rows]
+            if not self.finite(name, mine):
+                broken = ~self.xp.isfinite(mine).reshape(len(mine), -1).all(1)
+                for slot in np.unique(to_host(rows[broken]) // D).tolist():
+                    slab[slot * D : (slot + 1) * D] = self._newborn(name, 1)
+                    mended.add(slot)
+        return len(mended)
+
+    def finite(self, name: str, values: Array) -> bool:
+        """Whether all values of this slab are numbers, apart from those that need not be."""
+        return name == "window_targets" or bool(self.xp.isfinite(values).all())
+
     def forget(self, slot: int) -> None:
         """Drop one stream. Its slot rests until the next boundary, so that nothing learnt reaches a successor."""
         self.index.remove(slot)

@@ -102,9 +102,15 @@ class Processor:
         )
 
     def capture(self, offset: int) -> tuple[SnapshotPages, float]:
-        """The state as it is now, and the CPU seconds that took."""
+        """The state as it is now, and the CPU seconds that took. Raises SnapshotError where it must not be kept."""
         began = time.thread_time()
-        pages = self.writer.capture(offset)
+        try:
+            pages = self.writer.capture(offset)
+        except SnapshotError as error:
+            raise SnapshotError(
+                f"{self.partition}: the state at offset {offset} is not saved: {error}. The task begins again at the "
+                "snapshot before"
+            ) from error
         return pages, time.thread_time() - began
 
     def _too_large(self, raw: RawBatch, offsets: np.ndarray, outputs: EncodedBatch, limit: int) -> list[DeadLetter]:

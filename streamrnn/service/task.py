@@ -17,6 +17,7 @@ import numpy as np
 from streamrnn.engine.decoder import InputFormat
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.errors import FatalError, RefusedError, SnapshotError, StreamRNNError, TransportError
+from streamrnn.service.back_off import BackOff
 from streamrnn.service.compute import ComputeThread
 from streamrnn.service.metrics import Metrics
 from streamrnn.service.processor import Processor, Slice
@@ -29,9 +30,6 @@ from streamrnn.transport.contract import Partition, PartitionId, RawBatch, Trans
 log = logging.getLogger(__name__)
 
 SLICES_A_COMMIT = 4  # what is queued is computed this often, or when a whole slice is there
-# Seconds before a failed task begins again: long enough for a process that was frozen to hear, by the heartbeat that
-# is overdue, that the group has gone on without it, before it fences a rightful successor.
-FIRST_BACK_OFF, LONGEST_BACK_OFF = 1.0, 10.0
 REFUSED_EVERY = 30.0  # seconds before a refused one does
 LAG_EVERY = 5.0
 
@@ -151,7 +149,7 @@ class Task:
 
     async def run(self) -> None:
         """Live until closed. Raises FatalError where no task of this process can go on."""
-        back_off = FIRST_BACK_OFF
+        back_off = BackOff()
         while True:
             began = time.monotonic()
             try:
@@ -166,13 +164,10 @@ class Task:
                 self._tell(logging.ERROR, error)
                 wait = REFUSED_EVERY
             except StreamRNNError as error:
-                wait = await self._fail(error, back_off)
+                wait = await self._fail(error, back_off, began)
             except Exception as error:  # a mistake of ours in one task must not end the others
                 log.exception("%s: %s", self.partition, type(error).__name__)
-                wait = await self._fail(error, back_off)
-            back_off = (
-                FIRST_BACK_OFF if time.monotonic() - began > 60 else min(2 * min(wait, back_off), LONGEST_BACK_OFF)
-            )
+                wait = await self._fail(error, back_off, began)
             if await self._closed_within(wait):
                 self._end()
                 return
@@ -180,14 +175,13 @@ class Task:
             self._state.move(State.CREATED)
             self._metrics.restarted()
 
-    async def _fail(self, error: Exception, back_off: float) -> float:
-        """Returns the seconds to wait: few while nothing can be fenced, for that costs nobody anything."""
-        if self.state is State.FENCING:
-            back_off = FIRST_BACK_OFF
+    async def _fail(self, error: Exception, back_off: BackOff, began: float) -> float:
+        """Returns the seconds to wait."""
+        fenced = self.state is not State.FENCING
         await self._drop()
         self._state.move(State.FAILED)
         self._tell(logging.WARNING, error)
-        return back_off
+        return back_off.after(time.monotonic() - began, fenced=fenced)
 
     async def _live(self) -> None:
         """From CREATED to CLOSED."""

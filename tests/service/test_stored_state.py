@@ -9,7 +9,7 @@ import pytest
 
 from streamrnn.engine.forecaster import Forecaster
 from streamrnn.engine.settings import ForecastSettings
-from streamrnn.engine.snapshot import SnapshotWriter, StoredSnapshot, arrays_of
+from streamrnn.engine.snapshot import FORMAT, SnapshotWriter, StoredSnapshot, arrays_of
 from streamrnn.service.stored_state import NONE, REFUSED, SOUND, Report, compared, judged
 from streamrnn.transport.contract import PartitionId, StoredState
 from tests.engine.records_by_hand import fed
@@ -67,7 +67,7 @@ def test_none_at_all_is_no_refusal() -> None:
     ("snapshot", "told", "readable"),
     [
         (StoredSnapshot(b"\x00\x01", {}), "not one of streamrnn's", False),
-        (stored(format=2), "format 2, this version reads format 1", False),
+        (stored(format=FORMAT + 1), f"format {FORMAT + 1}, this version reads format {FORMAT}", False),
         (stored(layout="0"), "layout 0", True),
         (stored(pages=["slot/levels/0"]), "header has ['slot/levels/0'] as pages", False),
         (stored(settings=7), "header has 7 as settings", False),
