@@ -1,0 +1,357 @@
+"""How the daemon stands hours, floods, backlogs and crashes, with a real broker and memory watched.
+
+    python -m benchmarks.long_runs soak [--minutes 60] [--rate 2000]   does memory grow, do latencies stay
+    python -m benchmarks.long_runs flood [--seconds 600]               input faster than compute, then the rest of it
+    python -m benchmarks.long_runs backlog [--records 5000000]         a start with all of that waiting
+    python -m benchmarks.long_runs recovery [--streams 1000 100000]    seconds from a start to forecasts
+
+Each prints a table; docs/reliability.md holds what they printed.
+"""
+
+import argparse
+import asyncio
+import itertools
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from aiokafka import AIOKafkaProducer
+from prometheus_client.parser import text_string_to_metric_families
+
+from streamrnn.engine.forecaster import layout_of
+from streamrnn.engine.settings import ForecastSettings
+from tests.kafka.broker import Broker, free_port
+from tests.kafka.daemon import Daemon, get, status
+
+PARTITIONS = 4
+TOPIC = "long"
+TICK = 0.1
+PATIENCE = 1800.0
+
+
+class Source:
+    """Daily waves with noise of so many streams, each in turn."""
+
+    def __init__(self, streams: int) -> None:
+        random = np.random.default_rng(0)
+        self._keys = [b"sensor-%d" % i for i in range(streams)]
+        self._phase, self._size = random.uniform(0, 6.28, streams), random.uniform(1, 100, streams)
+        self._random = random
+        self._next = 0
+        self.sent = 0
+
+    async def send(self, producer: AIOKafkaProducer, records: int) -> None:
+        """The next so many records, and wait until they are taken."""
+        ids = (self._next + np.arange(records)) % len(self._keys)
+        step = (self._next + np.arange(records)) // len(self._keys)
+        self._next += records
+        noise = 0.2 * self._random.standard_normal(records)
+        values = (self._size[ids] * (np.sin(step / 3.8 + self._phase[ids]) + noise)).round(3)
+        now, waiting = int(time.time() * 1000), []
+        for partition in range(PARTITIONS):
+            batch = producer.create_batch()
+            mine = np.flatnonzero(ids % PARTITIONS == partition)
+            for i, value in zip(ids[mine].tolist(), values[mine].tolist(), strict=True):
+                row = {"key": self._keys[i], "value": b"%r" % value, "timestamp": now}
+                if batch.append(**row) is None:
+                    waiting.append(await producer.send_batch(batch, TOPIC, partition=partition))
+                    batch = producer.create_batch()
+                    batch.append(**row)
+            if batch.record_count():
+                waiting.append(await producer.send_batch(batch, TOPIC, partition=partition))
+        await asyncio.gather(*waiting)
+        self.sent += records
+
+    async def flow(self, bootstrap: str, rate: float, seconds: float) -> None:
+        """Send at this rate for so long, as fast as it goes where the rate cannot be reached."""
+        async with AIOKafkaProducer(bootstrap_servers=bootstrap, max_batch_size=1 << 19) as producer:
+            began, due = time.monotonic(), 0.0
+            while (now := time.monotonic() - began) < seconds:
+                records = min(int(now * rate - due), int(rate))
+                due += records
+                if records:
+                    await self.send(producer, records)
+                await asyncio.sleep(max(0.0, TICK - (time.monotonic() - began - now)))
+
+    async def pour(self, bootstrap: str, records: int) -> None:
+        """Send so many as fast as it goes."""
+        async with AIOKafkaProducer(bootstrap_servers=bootstrap, max_batch_size=1 << 19) as producer:
+            for first in range(0, records, 50_000):
+                await self.send(producer, min(50_000, records - first))
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A worker at one moment."""
+
+    at: float  # seconds, monotonic
+    rss: float  # MiB
+    descriptors: int
+    cpu: float  # seconds
+    published: float
+    rebalanced: int  # times that a task was held
+    latency: dict[float, float]  # records by upper bound of seconds, cumulative
+
+
+class Worker:
+    """One `streamrnn run`, and what is seen of it from outside."""
+
+    def __init__(self, broker: Broker, folder: Path, **settings: object) -> None:
+        self.port = free_port()
+        self.log = folder / "worker.log"
+        self._bootstrap = broker.bootstrap_servers
+        self.daemon = Daemon(
+            self.log,
+            {
+                "app_id": "long",
+                "kafka.bootstrap_servers": broker.bootstrap_servers,
+                "input.topic": TOPIC,
+                "output.topic": f"{TOPIC}.forecast",
+                "http.port": self.port,
+            }
+            | {name.replace("__", "."): value for name, value in settings.items()},
+        )
+
+    def sample(self) -> Sample:
+        """How it is now."""
+        process = Path(f"/proc/{self.daemon.pid}")
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+        memory = next(line for line in (process / "status").read_text().splitlines() if line.startswith("VmRSS"))
+        published, latency = 0.0, {}
+        for family in text_string_to_metric_families(get(self.port, "/metrics")[1]):
+            for one in family.samples:
+                if one.name == "streamrnn_forecasts_published_total":
+                    published += one.value
+                if one.name == "streamrnn_forecast_latency_seconds_bucket":
+                    latency[float(one.labels["le"])] = one.value
+        return Sample(
+            at=time.monotonic(),
+            rss=int(memory.split()[1]) / 1024,
+            descriptors=len(list((process / "fd").iterdir())),
+            cpu=(int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"),
+            published=published,
+            rebalanced=self.log.read_text().count("running → held"),
+            latency=latency,
+        )
+
+    def ready(self) -> bool:
+        """Whether all its partitions run."""
+        try:
+            return get(self.port, "/readyz")[0] == 200 and len(status(self.port)["tasks"]) == PARTITIONS
+        except OSError:
+            return False
+
+    def until(self, condition: str, number: float = 0) -> float:
+        """Seconds until it is "ready", or has "published" so many."""
+        began = time.monotonic()
+        while not (self.ready() if condition == "ready" else self._published() >= number):
+            if time.monotonic() - began > PATIENCE:
+                raise SystemExit(f"not {condition} in {PATIENCE:g} s: see {self.log}")
+            time.sleep(0.05)
+        return time.monotonic() - began
+
+    def _published(self) -> float:
+        try:
+            return self.sample().published
+        except OSError:
+            return -1
+
+
+@contextmanager
+def kafka() -> Iterator[tuple[Broker, Path]]:
+    """A broker of our own with the input topic."""
+    with tempfile.TemporaryDirectory(prefix="streamrnn-long-") as name:
+        folder = Path(name)
+        broker = Broker(folder / "kafka", properties={"log.retention.check.interval.ms": "30000"})
+        broker.start()
+        try:
+            broker.create_topic(TOPIC, PARTITIONS)
+            yield broker, folder
+        finally:
+            broker.kill()
+
+
+def quantile(before: Sample, after: Sample, q: float) -> float:
+    """Of the latencies between two samples, interpolated within the histogram's buckets."""
+    counts = {bound: after.latency[bound] - before.latency.get(bound, 0.0) for bound in sorted(after.latency)}
+    wanted, low, below = q * max(counts.values()), 0.0, 0.0
+    for bound, count in counts.items():
+        if count >= wanted and count > below:
+            return low if bound == float("inf") else low + (bound - low) * (wanted - below) / (count - below)
+        low, below = bound, count
+    return low
+
+
+def soak(minutes: float, rate: float, streams: int) -> None:
+    """Rows of five minutes, then the slope of memory after a quarter of the time."""
+    with kafka() as (broker, folder):
+        worker = Worker(broker, folder)
+        worker.daemon.start()
+        worker.until("ready")
+        samples = [worker.sample()]
+        source = Source(streams)
+        print(f"soak: {rate:,.0f} records/s of {streams:,} streams for {minutes:g} minutes")
+        print("| minutes | records/s | resident MiB | open files | CPU | latency p50 | p99 | rebalances |")
+        print("|---:|---:|---:|---:|---:|---:|---:|---:|", flush=True)
+        row = min(300.0, minutes * 60 / 6)
+
+        async def run() -> None:
+            flowing = asyncio.create_task(source.flow(broker.bootstrap_servers, rate, minutes * 60))
+            began = time.monotonic()
+            for n in itertools.count(1):
+                done, _ = await asyncio.wait((flowing,), timeout=began + n * row - time.monotonic())
+                a, b = samples[-1], await asyncio.to_thread(worker.sample)
+                samples.append(b)
+                seconds = b.at - a.at
+                middle, slow = 1000 * quantile(a, b, 0.5), 1000 * quantile(a, b, 0.99)
+                print(
+                    f"| {(b.at - began) / 60:.0f} | {(b.published - a.published) / seconds:,.0f} | {b.rss:.1f} "
+                    f"| {b.descriptors} | {100 * (b.cpu - a.cpu) / seconds:.0f} % | {middle:.0f} ms | {slow:.0f} ms "
+                    f"| {b.rebalanced - a.rebalanced} |",
+                    flush=True,
+                )
+                if done:
+                    flowing.result()
+                    return
+
+        asyncio.run(run())
+        late = [s for s in samples if s.at - samples[0].at >= 0.25 * minutes * 60]
+        slope = np.polyfit([s.at / 3600 for s in late], [s.rss for s in late], 1)[0]
+        print(f"memory after the first quarter: {slope:+.2f} MiB an hour")
+        worker.until("published", source.sent)
+        worker.daemon.stop()
+
+
+def flood(seconds: float, rate: float, streams: int) -> None:
+    """Input at `rate` for so long, then nothing: the lag grows and goes away, memory does not grow."""
+    with kafka() as (broker, folder):
+        worker = Worker(broker, folder)
+        worker.daemon.start()
+        worker.until("ready")
+        source, began = Source(streams), time.monotonic()
+        print(f"flood: up to {rate:,.0f} records/s of {streams:,} streams for {seconds:g} s")
+        print("| seconds | sent | forecast | behind | resident MiB | rebalances |")
+        print("|---:|---:|---:|---:|---:|---:|", flush=True)
+
+        def show() -> None:
+            now = worker.sample()
+            behind = source.sent - now.published
+            print(
+                f"| {now.at - began:.0f} | {source.sent:,} | {now.published:,.0f} | {behind:,.0f} | {now.rss:.0f} "
+                f"| {now.rebalanced} |",
+                flush=True,
+            )
+
+        async def run() -> None:
+            flowing = asyncio.create_task(source.flow(broker.bootstrap_servers, rate, seconds))
+            while not flowing.done():
+                await asyncio.wait((flowing,), timeout=seconds / 8)
+                await asyncio.to_thread(show)
+
+        asyncio.run(run())
+        while worker.sample().published < source.sent:
+            time.sleep(seconds / 8)
+            show()
+        worker.daemon.stop()
+
+
+def backlog(records: int, streams: int) -> None:
+    """A first start with so many records waiting."""
+    with kafka() as (broker, folder):
+        source = Source(streams)
+        asyncio.run(source.pour(broker.bootstrap_servers, records))
+        worker = Worker(broker, folder)
+        worker.daemon.start()
+        print(f"backlog: {records:,} records of {streams:,} streams")
+        first = worker.until("published", 1)
+        print(f"first forecasts after {first:.1f} s")
+        peak = 0.0
+        began = worker.sample()
+        while (now := worker.sample()).published < records:
+            peak = max(peak, now.rss)
+            time.sleep(1.0)
+        rate = (now.published - began.published) / (now.at - began.at)
+        print(
+            f"all forecast {now.at - began.at:.0f} s later: {rate:,.0f} forecasts/s, at most {peak:.0f} MiB resident"
+        )
+        worker.daemon.stop()
+
+
+def recovery(sizes: list[int]) -> None:
+    """For each number of streams: from the start of the process to all partitions running, after either end."""
+    print("| streams | state, MiB | clean stop | start after it | start after SIGKILL | replayed |")
+    print("|---:|---:|---:|---:|---:|---:|", flush=True)
+    for streams in sizes:
+        with kafka() as (broker, folder):
+            source, worker = Source(streams), Worker(broker, folder, shutdown_timeout="120s")
+            worker.daemon.start()
+            worker.until("ready")
+            asyncio.run(source.pour(broker.bootstrap_servers, 3 * streams))
+            worker.until("published", 3 * streams)
+            began = time.monotonic()
+            worker.daemon.send(signal.SIGTERM)
+            assert worker.daemon.wait(150) == 0
+            stopped = time.monotonic() - began
+            worker.daemon.start()
+            clean = worker.until("ready")
+            size = _state(worker)
+            asyncio.run(source.flow(broker.bootstrap_servers, min(20_000, 2 * streams), 15.0))
+            worker.daemon.kill()
+            worker.log.write_text("")
+            worker.daemon.start()
+            killed = worker.until("ready")
+            replayed = sum(
+                int(line.partition("replayed ")[2].split()[0])
+                for line in worker.log.read_text().splitlines()
+                if "replayed" in line
+            )
+            print(
+                f"| {streams:,} | {size:.0f} | {stopped:.1f} s | {clean:.1f} s | {killed:.1f} s | {replayed:,} |",
+                flush=True,
+            )
+            worker.daemon.stop()
+
+
+def _state(worker: Worker) -> float:
+    """MiB of all its streams' slabs."""
+    per_stream = sum(layout_of(ForecastSettings(readout="shared")).account(0).values())
+    return per_stream * sum(task["streams"] for task in status(worker.port)["tasks"]) / 2**20
+
+
+def main() -> None:
+    """Read what to run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    runs = parser.add_subparsers(dest="run", required=True)
+    one = runs.add_parser("soak")
+    one.add_argument("--minutes", type=float, default=60.0)
+    one.add_argument("--rate", type=float, default=2000.0)
+    one.add_argument("--streams", type=int, default=2000)
+    one = runs.add_parser("flood")
+    one.add_argument("--seconds", type=float, default=600.0)
+    one.add_argument("--rate", type=float, default=100_000.0)
+    one.add_argument("--streams", type=int, default=10_000)
+    one = runs.add_parser("backlog")
+    one.add_argument("--records", type=int, default=5_000_000)
+    one.add_argument("--streams", type=int, default=10_000)
+    one = runs.add_parser("recovery")
+    one.add_argument("--streams", type=int, nargs="+", default=[1000, 100_000])
+    given = vars(parser.parse_args())
+    run = given.pop("run")
+    if run == "soak":
+        soak(**given)
+    elif run == "flood":
+        flood(**given)
+    elif run == "backlog":
+        backlog(**given)
+    else:
+        recovery(given["streams"])
+
+
+if __name__ == "__main__":
+    main()
