@@ -183,16 +183,28 @@ async def drop_producer(producer: AIOKafkaProducer) -> None:
     accumulator, transactions = producer._message_accumulator, producer._txn_manager
     if accumulator is None or transactions is None:
         return
-    batches = [*accumulator._pending_batches, *(batch for queue in accumulator._batches.values() for batch in queue)]
+    batches = hush(producer)
     # one that waits to be sent again is taken from among these when it fails, without being there (aiokafka 0.14)
     accumulator._pending_batches.update(batches)
     accumulator.fail_all(ProducerClosed())
     await _hang_up(producer.client, producer, producer._sender, accumulator)
-    for batch in batches:
-        read_error(batch.future)
-        read_error(batch._drain_waiter)
-    if transactions._transaction_waiter is not None:
-        read_error(transactions._transaction_waiter)
+    hush(producer)
+
+
+def hush(producer: AIOKafkaProducer) -> list[Any]:
+    """Have asyncio not complain of errors that nobody waits for any more; returns the batches that are on their way.
+
+    A transaction that was given up, at its time limit, leaves futures behind that its end will fill (aiokafka 0.14).
+    """
+    accumulator, transactions = producer._message_accumulator, producer._txn_manager
+    if accumulator is None or transactions is None:
+        return []
+    batches = [*accumulator._pending_batches, *(batch for queue in accumulator._batches.values() for batch in queue)]
+    futures = [future for batch in batches for future in (batch.future, batch._drain_waiter)]
+    futures += [future for _, _, future in transactions._pending_txn_offsets]
+    for future in filter(None, (*futures, transactions._transaction_waiter)):
+        future.add_done_callback(read_error)
+    return batches
 
 
 def read_error(future: "asyncio.Future[Any]") -> None:

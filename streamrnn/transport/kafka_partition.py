@@ -21,6 +21,7 @@ from streamrnn.transport.kafka_connection import (
     KafkaSettings,
     client_options,
     drop_producer,
+    hush,
     kafka_call,
     read_error,
     refusal,
@@ -129,6 +130,7 @@ class KafkaPartition:
             async with asyncio.timeout(settings.transaction_timeout):
                 if settings.exactly_once:
                     await producer.begin_transaction()
+                    hush(producer)  # an error may be put in the place of an earlier one
                 await self._send_records(producer, outputs, dead_letters)
                 if settings.exactly_once:
                     offset = {self._source: OffsetAndMetadata(next_offset, "")}
@@ -137,6 +139,7 @@ class KafkaPartition:
                 else:
                     await self._transport.commit_offset(self._source, next_offset)
         except Exception as error:  # a producer that was fenced fails in many ways (aiokafka 0.14)
+            hush(producer)
             raise self._died(what, error) from error
         except BaseException:
             self._dead = f"{what}: cancelled"
@@ -161,6 +164,7 @@ class KafkaPartition:
                 await asyncio.gather(*sent)
                 await producer.commit_transaction()
         except Exception as error:  # as in commit
+            hush(producer)
             raise self._died(what, error) from error
         except BaseException:
             self._dead = f"{what}: cancelled"

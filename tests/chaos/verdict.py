@@ -17,7 +17,7 @@ from aiokafka.structs import TopicPartition
 
 from tests.chaos.feed import scale_of
 from tests.kafka.daemon import ROOT
-from tests.kafka.plain_clients import read
+from tests.kafka.plain_clients import administrator, read
 
 BOUND = 1e-4  # of the series' scale: law 3
 HISTORY = 5  # records of the same stream that are told of a wrong one
@@ -64,11 +64,10 @@ async def judge(
 
 async def _dead_letters(bootstrap_servers: str, topic: str) -> dict[int, list[int]]:
     """Offsets of the records that died, by partition of the input; the topic may have fewer than the input."""
-    async with AIOKafkaConsumer(bootstrap_servers=bootstrap_servers) as consumer:
-        await consumer.topics()  # of all there are: it knows none before it has asked
-        numbers = consumer.partitions_for_topic(topic) or {0}
+    async with administrator(bootstrap_servers) as admin:
+        (described,) = await admin.describe_topics([topic])
     found: dict[int, list[int]] = defaultdict(list)
-    for number in sorted(numbers):
+    for number in range(len(described["partitions"])):
         for letter in await read(bootstrap_servers, topic, number, patience=300):
             headers = dict(letter.headers)
             found[int(headers[f"{HEADERS}partition"])].append(int(headers[f"{HEADERS}offset"]))
