@@ -111,7 +111,7 @@ class Worker:
 
     def _give_up(self, partition: PartitionId) -> None:
         task, life = self.tasks.pop(partition), self._lives.pop(partition)
-        task.close()
+        _close(task, life)
         self._leaving.add(life)
         life.add_done_callback(self._leaving.discard)
         self._metrics.drop(partition.topic, partition.partition)
@@ -208,8 +208,8 @@ class Worker:
 
     async def _leave(self) -> None:
         """Close every task, drop those that do not come to an end in time, then leave the group."""
-        for task in self.tasks.values():
-            task.close()
+        for partition, task in self.tasks.items():
+            _close(task, self._lives[partition])
         lives = {*self._lives.values(), *self._leaving}
         if lives:
             _, late = await asyncio.wait(lives, timeout=CLOSING_SHARE * self._shutdown_timeout)
@@ -220,3 +220,12 @@ class Worker:
                 await asyncio.wait(late)  # a dropped task hangs up within a bounded time
         if self._transport is not None:
             await self._transport.stop()
+
+
+def _close(task: Task, life: asyncio.Task[None]) -> None:
+    """Let a task that works finish what is under way; one that does not work yet has nothing to finish."""
+    if task.state in (State.RUNNING, State.HELD):
+        task.close()
+    else:
+        log.info("%s was given up", task.partition, extra={"task": str(task.partition)})
+        life.cancel()
