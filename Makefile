@@ -4,7 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: demo test test-fast format lint types benchmark clean
+SECONDS ?= 600
+SEED ?= 1
+BROKERS ?= 1
+MINUTES ?= 5
+
+.PHONY: demo test test-fast chaos chaos-hour fuzz format lint types benchmark clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -19,6 +24,18 @@ test: $(READY)  ## everything, the real broker included
 
 test-fast: $(READY)  ## everything but the broker's tests, on all cores
 	$(BIN)/pytest --numprocesses auto --dist worksteal -m 'not kafka'
+
+chaos: $(READY)  ## real workers and brokers tortured for SECONDS, from a SEED, with 1 or 3 BROKERS
+	$(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) --brokers $(BROKERS)
+
+chaos-hour: $(READY)  ## four sessions of a quarter of an hour, of all kinds
+	$(BIN)/python -m tests.chaos --seconds 900 --seed 101
+	$(BIN)/python -m tests.chaos --seconds 900 --seed 102 --static
+	$(BIN)/python -m tests.chaos --seconds 900 --seed 103 --brokers 3
+	$(BIN)/python -m tests.chaos --seconds 900 --seed 104 --brokers 3 --static
+
+fuzz: $(READY)  ## arbitrary bytes into codec, configuration and snapshot reader, MINUTES each
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import msgspec
+
 from streamrnn.errors import SnapshotError
 
 
@@ -34,15 +36,15 @@ class ForecastSettings:
 
     @classmethod
     def from_json(cls, written: dict[str, Any]) -> "ForecastSettings":
-        """Raises SnapshotError where a newer or older version wrote other names."""
+        """Raises SnapshotError where a newer or older version wrote other names, or values of other types."""
         names = {f.name for f in fields(cls)}
         if set(written) != names:
             odd = sorted(set(written) ^ names)
             raise SnapshotError(f"the snapshot's settings differ from this version's in {', '.join(odd)}")
-        values = dict(written)
-        for name in ("horizons", "missing"):
-            values[name] = tuple(values[name])
-        return cls(**values)
+        try:
+            return msgspec.convert(written, cls)
+        except msgspec.ValidationError as error:
+            raise SnapshotError(f"the snapshot's settings are not ours: {error}") from error
 
     def difference(self, other: "ForecastSettings", names: tuple[str, ...]) -> list[str]:
         """`name: mine, theirs` for each of these names whose values differ."""

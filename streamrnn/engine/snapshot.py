@@ -116,7 +116,7 @@ class SnapshotWriter:
             "pages": self._sums,
         }
         table.touched[:] = False
-        return SnapshotPages(offset, json.dumps(header, separators=(",", ":")).encode(), pages, dropped)
+        return SnapshotPages(offset, sealed(header), pages, dropped)
 
     def _capture_slab(
         self,
@@ -152,6 +152,16 @@ def restore(stored: StoredSnapshot, xp: ModuleType = np) -> tuple[Forecaster, Sn
     """
     header = _read_header(stored.header)
     _check_pages(header["pages"], stored.pages)
+    try:
+        return _rebuilt(header, stored.pages, xp)
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise SnapshotError(f"the snapshot's parts do not fit together, so it is not one of ours ({told})") from error
+
+
+def _rebuilt(
+    header: dict[str, Any], pages: dict[str, bytes], xp: ModuleType
+) -> tuple[Forecaster, SnapshotWriter, int]:
     f = Forecaster(ForecastSettings.from_json(header["settings"]), xp)
     if header["layout"] != _layout_id(f):
         raise SnapshotError(
@@ -161,10 +171,10 @@ def restore(stored: StoredSnapshot, xp: ModuleType = np) -> tuple[Forecaster, Sn
     used, table = header["slots"], f.table
     keys: list[bytes | None] = []
     for page in range(-(-used // KEYS_A_PAGE)):
-        keys += _unpack_keys(stored.pages[f"keys/{page}"])
+        keys += _unpack_keys(pages[f"keys/{page}"])
     if len(keys) != used:
         raise SnapshotError(f"the snapshot holds {len(keys)} stream ids, its header says {used}")
-    arrays = _read_shared(header["shared"], stored.pages)
+    arrays = _read_shared(header["shared"], pages)
     _check_shared(f, arrays)
     f.load(arrays)
     table.index = KeyIndex.restored(keys, arrays["resting"].tolist())
@@ -172,12 +182,18 @@ def restore(stored: StoredSnapshot, xp: ModuleType = np) -> tuple[Forecaster, Sn
         table.grow(used)
     for name, array in _slot_arrays(f).items():
         width = array.nbytes // max(1, table.capacity)
-        raw = _joined(f"slot/{name}", stored.pages, used * width)
+        raw = _joined(f"slot/{name}", pages, used * width)
         if used:
             values = np.frombuffer(raw, array.dtype).reshape(-1, *array.shape[1:])
             _check_finite(f"slot/{name}", values)
             array[: len(values)] = xp.asarray(values) if name in table.slabs else values
     return f, SnapshotWriter(f, header["pages"]), header["offset"]
+
+
+def sealed(header: dict[str, Any]) -> bytes:
+    """A header as it is stored: JSON, and on a line of its own the JSON's checksum."""
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return b"%s\n%08x" % (text, zlib.crc32(text))
 
 
 def described(stored: StoredSnapshot) -> SnapshotFacts:
@@ -229,9 +245,13 @@ def _check_finite(name: str, values: np.ndarray) -> None:
 
 def _check_shared(f: Forecaster, arrays: dict[str, Array]) -> None:
     for name, expected in f.state().items():
-        if name not in arrays or (name not in OF_ANY_LENGTH and arrays[name].shape != expected.shape):
-            found = arrays[name].shape if name in arrays else "nothing"
-            raise SnapshotError(f"the snapshot holds {found} for {name}, expected {expected.shape}")
+        if name not in arrays:
+            raise SnapshotError(f"the snapshot holds nothing for {name}, expected {expected.shape}")
+        found = arrays[name]
+        fits = found.ndim == expected.ndim if name in OF_ANY_LENGTH else found.shape == expected.shape
+        if not fits or found.dtype != expected.dtype:
+            wanted = f"{expected.dtype} {expected.shape}"
+            raise SnapshotError(f"the snapshot holds {found.dtype} {found.shape} for {name}, expected {wanted}")
 
 
 def _joined(name: str, pages: dict[str, bytes], size: int) -> bytes:
@@ -242,13 +262,16 @@ def _joined(name: str, pages: dict[str, bytes], size: int) -> bytes:
 
 
 def _read_header(raw: bytes) -> dict[str, Any]:
+    text, _, seal = raw.partition(b"\n")
     try:
-        header = json.loads(raw)
+        header = json.loads(text)
         written = header["format"]
     except (ValueError, KeyError, TypeError):
         raise SnapshotError(f"the snapshot's header is not one of streamrnn's: {raw[:80]!r}") from None
     if written != FORMAT:
         raise SnapshotError(f"the snapshot has format {written}, this version reads format {FORMAT}")
+    if seal != b"%08x" % zlib.crc32(text):
+        raise SnapshotError(f"the snapshot's header has checksum {zlib.crc32(text):08x}, {seal[:20]!r} was written")
     lacking = [name for name in HEADER if name not in header]
     if lacking:
         raise SnapshotError(f"the snapshot's header lacks {', '.join(lacking)}")

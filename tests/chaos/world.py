@@ -89,7 +89,9 @@ class World:
     def stored_offset(self) -> int:
         """The next offset of the newest snapshot of partition 0."""
         pages = asyncio.run(read(self.broker.bootstrap_servers, self.state_topic))
-        headers = [json.loads(page.value) for page in pages if page.key == b"header" and page.value]
+        headers = [
+            json.loads(page.value.partition(b"\n")[0]) for page in pages if page.key == b"header" and page.value
+        ]
         offset: int = headers[-1]["offset"]
         return offset
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streamrnn.engine import snapshot
 from streamrnn.engine.forecaster import Forecaster
 from streamrnn.engine.settings import ForecastSettings
-from streamrnn.engine.snapshot import FORMAT, SnapshotPages, SnapshotWriter, StoredSnapshot, restore
+from streamrnn.engine.snapshot import FORMAT, SnapshotPages, SnapshotWriter, StoredSnapshot, restore, sealed
 from streamrnn.errors import SnapshotError
 from tests.engine.records_by_hand import Row, fed, wandering
 
@@ -85,12 +85,12 @@ def test_a_header_of_something_else_is_refused_and_shown(header: bytes) -> None:
 
 def test_a_header_that_lacks_a_part_is_refused_by_its_name() -> None:
     store = stored(some_state())
-    header = json.loads(store.header)
+    header = json.loads(store.header.partition(b"\n")[0])
     for part in header:
         if part != "format":
             lacking = {name: value for name, value in header.items() if name != part}
             with pytest.raises(SnapshotError, match=f"header lacks {part}"):
-                restore(StoredSnapshot(json.dumps(lacking).encode(), store.pages))
+                restore(StoredSnapshot(sealed(lacking), store.pages))
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ def test_a_header_that_lacks_a_part_is_refused_by_its_name() -> None:
 )
 def test_another_version_s_snapshot_is_refused_by_what_differs(part: str, written: Any, message: str) -> None:
     store = stored(some_state())
-    header = json.loads(store.header) | {part: written}
+    header = json.loads(store.header.partition(b"\n")[0]) | {part: written}
     with pytest.raises(SnapshotError, match=message):
-        restore(StoredSnapshot(json.dumps(header).encode(), store.pages))
+        restore(StoredSnapshot(sealed(header), store.pages))
 
 
 def test_only_pages_with_a_touched_stream_are_captured_again() -> None:
@@ -142,7 +142,7 @@ def test_a_page_that_is_no_longer_valid_is_dropped() -> None:
         windows = {key for key in store.pages if key.startswith("shared/windows.")}
         assert bool(windows) == bool(forecaster.model.windows.numbers)
         waiting.add(bool(windows))
-        assert set(store.pages) == set(json.loads(captured.header)["pages"])
+        assert set(store.pages) == set(json.loads(captured.header.partition(b"\n")[0])["pages"])
     assert waiting == {True, False}
 
 

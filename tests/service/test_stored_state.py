@@ -9,7 +9,7 @@ import pytest
 
 from streamrnn.engine.forecaster import Forecaster
 from streamrnn.engine.settings import ForecastSettings
-from streamrnn.engine.snapshot import FORMAT, SnapshotWriter, StoredSnapshot, arrays_of
+from streamrnn.engine.snapshot import FORMAT, SnapshotWriter, StoredSnapshot, arrays_of, sealed
 from streamrnn.service.stored_state import NONE, REFUSED, SOUND, Report, compared, judged
 from streamrnn.transport.contract import PartitionId, StoredState
 from tests.engine.records_by_hand import fed
@@ -22,7 +22,7 @@ PLACE = PartitionId("sensors", 3)
 def stored(of: ForecastSettings = OURS, offset: int = 300, **header: Any) -> StoredSnapshot:
     """The snapshot of a task that has read nothing; header: what is written into it instead."""
     pages = SnapshotWriter(Forecaster(of)).capture(offset)
-    return StoredSnapshot(json.dumps(json.loads(pages.header) | header).encode(), pages.pages)
+    return StoredSnapshot(sealed(json.loads(pages.header.partition(b"\n")[0]) | header), pages.pages)
 
 
 def report(

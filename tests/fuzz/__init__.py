@@ -1,0 +1,1 @@
+"""Arbitrary bytes at every place where bytes come in from outside."""
