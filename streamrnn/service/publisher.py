@@ -21,6 +21,7 @@ from streamrnn.transport.contract import DeadLetter, EncodedBatch, Partition
 SNAPSHOT_SHARE = 20.0  # the next snapshot is due no earlier than so many times the last one's CPU seconds
 SEND_SECONDS_A_BYTE = 3.2e-9  # CPU of writing a snapshot, measured; it is spent on the loop, where it has no clock
 NEVER = 60.0  # seconds: nothing is due, look again
+HAND_OVER = 1.0  # seconds that a rebalance may be held up by a snapshot, so that nothing need be replayed after it
 
 Capture = Callable[[int], Awaitable[tuple[SnapshotPages, float]]]  # offset -> its pages, and the CPU seconds it took
 
@@ -58,6 +59,7 @@ class Publisher:
         self._save: asyncio.Task[None] | None = None
         self._captured: tuple[SnapshotPages, float] | None = None
         self._commit_due = self._snapshot_due = 0.0
+        self._save_seconds: float | None = None  # the last one took
         self.committed: int | None = None
         self.snapshot: int | None = None
 
@@ -134,6 +136,11 @@ class Publisher:
         if position != self.snapshot:
             await self._save_one(*await self._capture(position))
 
+    async def hand_over(self, position: int) -> None:
+        """All is committed: save the state too if that is quick, for whoever goes on with it."""
+        if self._snapshot_interval is not None and (self._save_seconds or NEVER) < HAND_OVER:
+            await self.save(position)
+
     async def save_anew(self, position: int) -> None:
         """Save the state now although one of `position` is stored: its settings have changed."""
         await self._save_one(*await self._capture(position))
@@ -170,6 +177,7 @@ class Publisher:
         began = time.monotonic()
         await self._handle.save(pages)
         self.snapshot = pages.offset
+        self._save_seconds = time.monotonic() - began + cpu
         self._all_metrics.snapshot.observe(time.monotonic() - began)
         self._metrics.snapshot_written(pages.nbytes, time.time())
         if self._snapshot_interval is not None:

@@ -309,7 +309,9 @@ class Task:
 
     async def _hold(self, handle: Partition, publisher: Publisher) -> None:
         """Finish what is on its way, then wait for the end of the rebalance."""
+        assert self.position is not None
         await publisher.finish()
+        await publisher.hand_over(self.position)
         self._state.move(State.HELD)
         self._settled.set()
         await self._rest(handle, publisher)

@@ -25,6 +25,7 @@ SETTINGS = st.builds(
     readout=st.sampled_from(["exact", "shared"]),
     window=st.sampled_from([4, 8, 16]),
     max_streams=st.sampled_from([3, 1000]),
+    ttl_ms=st.sampled_from([None, 20_000]),
 )
 WORLDS = st.sampled_from([walk, daily])  # with the second, a season is found on the way
 World = Callable[..., RecordBatch]

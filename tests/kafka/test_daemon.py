@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.kafka.broker import Broker
-from tests.kafka.daemon import get, status
+from tests.kafka.broker import Broker, free_port
+from tests.kafka.daemon import Daemon, get, status
 from tests.kafka.plain_clients import read
 from tests.kafka.world import World, until
 
@@ -108,3 +108,21 @@ def test_a_missing_input_topic_ends_run_with_one_clear_line(world: World) -> Non
     assert told.returncode == 1
     assert told.stderr.count("nobody-made-this") >= 1
     assert "Traceback" not in told.stderr
+
+
+def test_without_a_broker_it_keeps_trying_says_why_and_does_not_flood_the_log(tmp_path: Path) -> None:
+    port = free_port()
+    settings = {"kafka.bootstrap_servers": f"127.0.0.1:{free_port()}", "http.port": port}
+    worker = Daemon(tmp_path / "worker.log", settings)
+    worker.start()
+    try:
+        until(lambda: worker.log.exists() and "trying again" in worker.log.read_text())
+        time.sleep(5.0)
+        assert get(port, "/healthz")[0] == 200
+        status_code, reason = get(port, "/readyz")
+        assert status_code == 503 and "127.0.0.1" in reason
+        assert worker.log.read_text().count("trying again") == 1, "a line every 30 s is enough"
+        assert len(worker.log.read_text().splitlines()) < 10
+        assert worker.stop() == 0
+    finally:
+        worker.end()

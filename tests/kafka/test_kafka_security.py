@@ -12,6 +12,7 @@ from streamrnn.errors import FatalError
 from streamrnn.transport.contract import AssignmentListener, EncodedBatch, PartitionId
 from streamrnn.transport.kafka import KafkaSecurity, KafkaSettings, KafkaTransport
 from tests.kafka.broker import Broker
+from tests.kafka.daemon import Daemon
 from tests.kafka.plain_clients import read
 
 
@@ -98,3 +99,24 @@ def test_a_certificate_that_cannot_be_read_is_named(secured: KafkaSettings, tmp_
     security = KafkaSecurity("SSL", ca_file=str(missing))
     with pytest.raises(FatalError, match=str(missing)):
         asyncio.run(KafkaTransport(replace(secured, security=security)).start(Anything()))
+
+
+def test_the_daemon_ends_at_a_refused_password_with_1_and_one_clear_line(
+    secured: KafkaSettings, tmp_path: Path
+) -> None:
+    settings = {
+        "kafka.bootstrap_servers": secured.bootstrap_servers,
+        "kafka.security.protocol": "SASL_PLAINTEXT",
+        "kafka.security.mechanism": "PLAIN",
+        "kafka.security.username": secured.security.username,
+        "kafka.security.password": "looking-glass",
+        "http.port": 0,
+        "log.level": "warning",
+    }
+    worker = Daemon(tmp_path / "worker.log", settings)
+    worker.start()
+    assert worker.wait(30) == 1
+    warning, line = worker.log.read_text().splitlines()
+    assert "in the clear" in warning
+    assert "SaslAuthenticationFailed" in line and secured.bootstrap_servers in line
+    assert "looking-glass" not in line

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from streamrnn.engine.decoder import InputFormat
@@ -10,7 +12,7 @@ from streamrnn.engine.snapshot import SnapshotPages, restore
 from streamrnn.service.metrics import Metrics
 from streamrnn.service.processor import Processor
 from streamrnn.service.publisher import Publisher
-from streamrnn.transport.contract import PartitionId, RawBatch
+from streamrnn.transport.contract import Partition, PartitionId, RawBatch
 from streamrnn.transport.file import FileSettings, FileTransport
 
 
@@ -31,45 +33,70 @@ def raw(first: int, stop: int) -> RawBatch:
     return RawBatch(list(range(first, stop)), [-1] * n, [None] * n, values, [()] * n, stop)
 
 
-def test_a_snapshot_that_was_captured_and_not_yet_saved_is_not_lost_for_the_next_one(tmp_path: Path) -> None:
-    end = MANY + 20
+@asynccontextmanager
+async def published(folder: Path, records: int) -> AsyncIterator[tuple[Partition, Processor, Publisher]]:
+    """A partition of so many lines, a processor for it, and a publisher of what that makes."""
+    (folder / "input.jsonl").write_bytes(b"\n" * records)
+    settings = FileSettings(str(folder / "input.jsonl"), str(folder / "out.jsonl"), folder / "state", "", "app")
+    transport = FileTransport(settings)
+    await transport.start(Nobody())
+    handle = transport.partition(settings.partition)
+    await handle.fence()
+    await handle.seek(0)
+    processor = Processor(settings.partition, ForecastSettings(hidden=4), InputFormat(lines=True), every_step=False)
+    metrics = Metrics(version="0", backend="numpy", cell="gru", horizons=(1,))
 
-    async def live() -> None:
-        (tmp_path / "input.jsonl").write_bytes(b"\n" * end)
-        settings = FileSettings(
-            str(tmp_path / "input.jsonl"), str(tmp_path / "out.jsonl"), tmp_path / "state", "", "app"
-        )
-        transport = FileTransport(settings)
-        await transport.start(Nobody())
-        handle = transport.partition(settings.partition)
-        await handle.fence()
-        await handle.seek(0)
-        form = InputFormat(lines=True)
-        processor = Processor(settings.partition, ForecastSettings(hidden=4), form, every_step=False)
-        metrics = Metrics(version="0", backend="numpy", cell="gru", horizons=(1,))
+    async def capture(offset: int) -> tuple[SnapshotPages, float]:
+        return processor.capture(offset)
 
-        async def capture(offset: int) -> tuple[SnapshotPages, float]:
-            return processor.capture(offset)
-
-        publisher = Publisher(
+    yield (
+        handle,
+        processor,
+        Publisher(
             handle,
             capture,
             (metrics, metrics.partition("input.jsonl", 0)),
             commit_interval=0.0,
             snapshot_interval=0.0,
             ended=lambda: None,
-        )
-        publisher.add(processor.process(raw(0, MANY), 1 << 20), MANY)
-        await publisher.advance(MANY)  # the commit is on its way, the state is captured and waits for it
-        publisher.add(processor.process(raw(MANY, end), 1 << 20), 20)
-        await publisher.finish()
-        await publisher.save(end)
-        stored = await handle.restore()
-        assert stored is not None
-        revived, _, offset = restore(stored)
-        assert offset == publisher.snapshot == publisher.committed == end
-        assert revived.step_number == processor.forecaster.step_number == end
-        await handle.close()
-        await transport.stop()
+        ),
+    )
+    await handle.close()
+    await transport.stop()
+
+
+def test_a_snapshot_that_was_captured_and_not_yet_saved_is_not_lost_for_the_next_one(tmp_path: Path) -> None:
+    end = MANY + 20
+
+    async def live() -> None:
+        async with published(tmp_path, end) as (handle, processor, publisher):
+            publisher.add(processor.process(raw(0, MANY), 1 << 20), MANY)
+            await publisher.advance(MANY)  # the commit is on its way, the state is captured and waits for it
+            publisher.add(processor.process(raw(MANY, end), 1 << 20), 20)
+            await publisher.finish()
+            await publisher.save(end)
+            stored = await handle.restore()
+            assert stored is not None
+            revived, _, offset = restore(stored)
+            assert offset == publisher.snapshot == publisher.committed == end
+            assert revived.step_number == processor.forecaster.step_number == end
+
+    asyncio.run(live())
+
+
+def test_a_hand_over_leaves_the_newest_state_once_it_is_known_that_this_is_quick(tmp_path: Path) -> None:
+    async def live() -> None:
+        async with published(tmp_path, 30) as (handle, processor, publisher):
+            publisher.add(processor.process(raw(0, 10), 1 << 20), 10)
+            await publisher.finish()
+            await publisher.hand_over(10)
+            assert publisher.snapshot is None, "nobody knows yet how long it takes"
+            await publisher.save(10)
+            publisher.add(processor.process(raw(10, 30), 1 << 20), 20)
+            await publisher.finish()
+            await publisher.hand_over(30)
+            stored = await handle.restore()
+            assert stored is not None
+            assert restore(stored)[2] == publisher.snapshot == 30
 
     asyncio.run(live())
