@@ -4,6 +4,8 @@
     python -m benchmarks.long_runs flood [--seconds 600]               input faster than compute, then the rest of it
     python -m benchmarks.long_runs backlog [--records 5000000]         a start with all of that waiting
     python -m benchmarks.long_runs recovery [--streams 1000 100000]    seconds from a start to forecasts
+    python -m benchmarks.long_runs keys [--number 10000000]            every record of another stream
+    python -m benchmarks.long_runs hot [--records 500000]              99 of 100 records of one stream
 
 Each prints a table; docs/reliability.md holds what they printed.
 """
@@ -15,7 +17,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +38,11 @@ PATIENCE = 1800.0
 
 
 class Source:
-    """Daily waves with noise of so many streams, each in turn."""
+    """Daily waves with noise of so many streams, each in turn, but for the share of one hot stream."""
 
-    def __init__(self, streams: int) -> None:
+    def __init__(self, streams: int, hot: float = 0.0) -> None:
         random = np.random.default_rng(0)
-        self._keys = [b"sensor-%d" % i for i in range(streams)]
+        self._streams, self._hot = streams, hot
         self._phase, self._size = random.uniform(0, 6.28, streams), random.uniform(1, 100, streams)
         self._random = random
         self._next = 0
@@ -48,8 +50,9 @@ class Source:
 
     async def send(self, producer: AIOKafkaProducer, records: int) -> None:
         """The next so many records, and wait until they are taken."""
-        ids = (self._next + np.arange(records)) % len(self._keys)
-        step = (self._next + np.arange(records)) // len(self._keys)
+        ids = (self._next + np.arange(records)) % self._streams
+        ids[self._random.random(records) < self._hot] = 0
+        step = (self._next + np.arange(records)) // self._streams
         self._next += records
         noise = 0.2 * self._random.standard_normal(records)
         values = (self._size[ids] * (np.sin(step / 3.8 + self._phase[ids]) + noise)).round(3)
@@ -58,7 +61,7 @@ class Source:
             batch = producer.create_batch()
             mine = np.flatnonzero(ids % PARTITIONS == partition)
             for i, value in zip(ids[mine].tolist(), values[mine].tolist(), strict=True):
-                row = {"key": self._keys[i], "value": b"%r" % value, "timestamp": now}
+                row = {"key": b"sensor-%d" % i, "value": b"%r" % value, "timestamp": now}
                 if batch.append(**row) is None:
                     waiting.append(await producer.send_batch(batch, TOPIC, partition=partition))
                     batch = producer.create_batch()
@@ -283,25 +286,25 @@ def backlog(records: int, streams: int) -> None:
         worker.daemon.stop()
 
 
-def recovery(sizes: list[int]) -> None:
+def recovery(streams: list[int]) -> None:
     """For each number of streams: from the start of the process to all partitions running, after either end."""
     print("| streams | state, MiB | clean stop | start after it | start after SIGKILL | replayed |")
     print("|---:|---:|---:|---:|---:|---:|", flush=True)
-    for streams in sizes:
+    for size in streams:
         with kafka() as (broker, folder):
-            source, worker = Source(streams), Worker(broker, folder, shutdown_timeout="120s")
+            source, worker = Source(size), Worker(broker, folder, shutdown_timeout="120s")
             worker.daemon.start()
             worker.until("ready")
-            asyncio.run(source.pour(broker.bootstrap_servers, 3 * streams))
-            worker.until("published", 3 * streams)
+            asyncio.run(source.pour(broker.bootstrap_servers, 3 * size))
+            worker.until("published", 3 * size)
             began = time.monotonic()
             worker.daemon.send(signal.SIGTERM)
             assert worker.daemon.wait(150) == 0
             stopped = time.monotonic() - began
             worker.daemon.start()
             clean = worker.until("ready")
-            size = _state(worker)
-            asyncio.run(source.flow(broker.bootstrap_servers, min(20_000, 2 * streams), 15.0))
+            mib = _state(worker)
+            asyncio.run(source.flow(broker.bootstrap_servers, min(20_000, 2 * size), 15.0))
             worker.daemon.kill()
             worker.log.write_text("")
             worker.daemon.start()
@@ -312,7 +315,7 @@ def recovery(sizes: list[int]) -> None:
                 if "replayed" in line
             )
             print(
-                f"| {streams:,} | {size:.0f} | {stopped:.1f} s | {clean:.1f} s | {killed:.1f} s | {replayed:,} |",
+                f"| {size:,} | {mib:.0f} | {stopped:.1f} s | {clean:.1f} s | {killed:.1f} s | {replayed:,} |",
                 flush=True,
             )
             worker.daemon.stop()
@@ -322,6 +325,37 @@ def _state(worker: Worker) -> float:
     """MiB of all its streams' slabs."""
     per_stream = sum(layout_of(ForecastSettings(readout="shared")).account(0).values())
     return per_stream * sum(task["streams"] for task in status(worker.port)["tasks"]) / 2**20
+
+
+def keys(number: int, kept: int) -> None:
+    """So many distinct streams, of which each partition keeps a few: memory stays where it was."""
+    with kafka() as (broker, folder):
+        worker = Worker(broker, folder, state__max_streams=kept)
+        worker.daemon.start()
+        worker.until("ready")
+        source, portion = Source(number), number // 10
+        print(f"keys: {number:,} distinct streams, state.max_streams {kept:,} in each of {PARTITIONS} partitions")
+        print("| forecast | streams kept | resident MiB |")
+        print("|---:|---:|---:|", flush=True)
+        for n in range(1, 11):
+            asyncio.run(source.pour(broker.bootstrap_servers, portion))
+            worker.until("published", n * portion)
+            streams = sum(task["streams"] for task in status(worker.port)["tasks"])
+            print(f"| {n * portion:,} | {streams:,} | {worker.sample().rss:.0f} |", flush=True)
+        worker.daemon.stop()
+
+
+def hot(records: int, share: float) -> None:
+    """Nearly all records of one stream: it is as fast as one stream can be, and the others wait for nothing."""
+    with kafka() as (broker, folder):
+        worker = Worker(broker, folder)
+        worker.daemon.start()
+        worker.until("ready")
+        source = Source(1000, share)
+        asyncio.run(source.pour(broker.bootstrap_servers, records))
+        seconds = worker.until("published", records)
+        print(f"hot: {records:,} records, {share:.0%} of one stream: {records / seconds:,.0f} forecasts/s")
+        worker.daemon.stop()
 
 
 def main() -> None:
@@ -341,16 +375,17 @@ def main() -> None:
     one.add_argument("--streams", type=int, default=10_000)
     one = runs.add_parser("recovery")
     one.add_argument("--streams", type=int, nargs="+", default=[1000, 100_000])
+    one = runs.add_parser("keys")
+    one.add_argument("--number", type=int, default=10_000_000)
+    one.add_argument("--kept", type=int, default=10_000)
+    one = runs.add_parser("hot")
+    one.add_argument("--records", type=int, default=500_000)
+    one.add_argument("--share", type=float, default=0.99)
     given = vars(parser.parse_args())
-    run = given.pop("run")
-    if run == "soak":
-        soak(**given)
-    elif run == "flood":
-        flood(**given)
-    elif run == "backlog":
-        backlog(**given)
-    else:
-        recovery(given["streams"])
+    RUNS[given.pop("run")](**given)
+
+
+RUNS: dict[str, Callable[..., None]] = {each.__name__: each for each in (soak, flood, backlog, recovery, keys, hot)}
 
 
 if __name__ == "__main__":
