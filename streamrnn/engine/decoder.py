@@ -113,11 +113,40 @@ class Decoder:
             messages: list[Any] = list(map(_decode_message, raw.values))  # type: ignore[arg-type]
         except (ValueError, TypeError, RecursionError):
             messages = [_decoded_or_none(value) for value in raw.values]
+        made = self._numbers_only(messages, raw) or self._steps_only(messages, raw)
+        if made is None:
+            return None
+        good, values, nested = made
+        good &= _plain_keys(raw.keys)
+        good &= ~(np.abs(values) > LARGEST).any(1)
+        times, known = _own_times(messages, raw.timestamps)
+        return (good if known is None else good & known), values, times, nested
+
+    def _numbers_only(self, messages: list[Any], raw: RawColumns) -> tuple[np.ndarray, np.ndarray, bool] | None:
+        """Where all messages are {"value": number}, or all numbers: good (R,), values (R, 1), not nested."""
+        n = len(messages)
+        if self.form.features > 1:
+            return None
+        if all(type(message) is float for message in messages):
+            values = np.fromiter(messages, float, n)
+            messages[:] = [_NOTHING] * n  # they have no time of their own
+        else:
+            try:
+                values = np.fromiter(map(_value, messages), float, n)
+            except (TypeError, AttributeError):  # null, a list, or of both kinds
+                return None
+            if list(map(_values, messages)).count(msgspec.UNSET) < n:
+                return None
+        if max(map(len, raw.values), default=0) > self.form.max_bytes:  # type: ignore[arg-type]
+            return None
+        return np.ones(n, bool), values[:, None], False
+
+    def _steps_only(self, messages: list[Any], raw: RawColumns) -> tuple[np.ndarray, np.ndarray, bool] | None:
+        """Which messages are one step each (R,), their values (R, D), and whether they are lists."""
         D, n = self.form.features, len(messages)
         good = np.fromiter(map(_is_message, messages), bool, n)
-        good &= _plain_keys(raw.keys)
         good &= np.fromiter(map(_length, raw.values), np.int64, n) <= self.form.max_bytes
-        messages = [m if ok else _NOTHING for m, ok in zip(messages, good.tolist(), strict=True)]
+        messages[:] = [m if ok else _NOTHING for m, ok in zip(messages, good.tolist(), strict=True)]
         nested = D > 1 or next((m for m in messages if m is not _NOTHING), _NOTHING).value is msgspec.UNSET
         try:
             if nested:
@@ -130,21 +159,9 @@ class Decoder:
                 fits = np.fromiter((v is not msgspec.UNSET for v in found), bool, n)
                 fits &= np.fromiter((m.values is msgspec.UNSET for m in messages), bool, n)
                 values = np.array([v if ok else None for v, ok in zip(found, fits.tolist(), strict=True)], float)
-                values = values[:, None]
         except (ValueError, TypeError):
             return None
-        good &= fits
-        good &= ~(np.abs(values) > LARGEST).any(1)
-        stamps = np.fromiter(raw.timestamps, np.int64, n)
-        times = list(map(_time, messages))
-        if times.count(msgspec.UNSET) == n:
-            return good, values.reshape(n, D), stamps, nested
-        own = [t if type(t) is int and FIRST_MS <= t <= LAST_MS else None for t in times]
-        known = np.fromiter((t is not None for t in own), bool, n)
-        absent = np.fromiter((t is None or t is msgspec.UNSET for t in times), bool, n)
-        good &= known | absent
-        resolved = np.where(known, np.array([t or 0 for t in own], np.int64), stamps)
-        return good, values.reshape(n, D), resolved, nested
+        return good & fits, values.reshape(n, D), nested
 
     def _one(self, key: bytes | None, raw: bytes | None, timestamp: int) -> _Piece:
         """One record by itself. Raises RecordError, which says what was found and what was expected."""
@@ -221,6 +238,18 @@ class Decoder:
 
 
 _NOTHING = _Message()
+
+
+def _own_times(messages: list[Any], timestamps: Sequence[int]) -> tuple[np.ndarray, np.ndarray | None]:
+    """The time of each message's step (R,) ms, and where there is a plain one or none at all; None: everywhere."""
+    n = len(messages)
+    stamps, times = np.fromiter(timestamps, np.int64, n), list(map(_time, messages))
+    if times.count(msgspec.UNSET) == n:
+        return stamps, None
+    own = [t if type(t) is int and FIRST_MS <= t <= LAST_MS else None for t in times]
+    known = np.fromiter((t is not None for t in own), bool, n)
+    absent = np.fromiter((t is None or t is msgspec.UNSET for t in times), bool, n)
+    return np.where(known, np.array([t or 0 for t in own], np.int64), stamps), known | absent
 
 
 def _is_message(message: Any) -> bool:

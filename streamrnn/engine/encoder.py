@@ -14,12 +14,16 @@ class Encoder:
     """Encodes the forecasts of one input partition."""
 
     def __init__(self, topic: str, partition: int, horizons: tuple[int, ...]) -> None:
-        self._head = b'{"stream":%b,"time":%b,"horizons":' + orjson.dumps(list(horizons)).replace(b"%", b"%%")
-        self._tail = (
-            b',"anomaly":%b,"surprise":%b,"warm":%b,"model":%d,"topic":'
-            + orjson.dumps(topic).replace(b"%", b"%%")
-            + b',"partition":%d,"offset":%%d}' % partition
-        )
+        self._horizons = _literal(orjson.dumps(list(horizons)))
+        self._place = b',"topic":%b,"partition":%d' % (_literal(orjson.dumps(topic)), partition)
+
+    def _template(self, name: bytes, forecast: bytes, warm: bytes, model: bytes) -> bytes:
+        """A record's line with %b where a field goes; what is the same in all records is in it already."""
+        return (
+            b'{"stream":' + name + b',"time":%b,"horizons":' + self._horizons + b',"mean":' + forecast
+            + b',"lower":' + forecast + b',"upper":' + forecast + b',"anomaly":%b,"surprise":%b,"warm":' + warm
+            + b',"model":' + model + self._place + b',"offset":%b}'
+        )  # fmt: skip
 
     def encode(self, records: RecordBatch, forecasts: ForecastBatch) -> list[bytes | None]:
         """The value of each record's output message (R,); None for a tombstone."""
@@ -44,46 +48,46 @@ class Encoder:
         if forecasts.every_step:
             return self._encode_sequences(records, forecasts, chosen)
         cut = _lists if nested else _scalars
-        columns = [cut(getattr(forecasts, name)[chosen]) for name in ("mean", "lower", "upper")]
-        form = b"[[%b]]" if nested else b"[%b]"
-        template = self._head + b',"mean":' + form + b',"lower":' + form + b',"upper":' + form + self._tail
-        return [
-            template % row
-            for row in zip(
-                _names(records, chosen),
-                _numbers(forecasts.times[chosen]),
-                *columns,
-                _numbers(forecasts.anomaly[chosen]),
-                _numbers(forecasts.surprise[chosen]),
-                _truths(forecasts.warm[chosen]),
-                forecasts.model[chosen].tolist(),
-                records.offsets[chosen].tolist(),
-                strict=True,
-            )
-        ]
+        name, names = _names(records, chosen)
+        whole = len(chosen) == len(records)
+
+        def of(column: np.ndarray) -> np.ndarray:
+            return column if whole else column[chosen]
+
+        columns = [names, _numbers(of(forecasts.times))]
+        columns += [cut(of(column)) for column in (forecasts.mean, forecasts.lower, forecasts.upper)]
+        columns += [_numbers(of(forecasts.anomaly)), _numbers(of(forecasts.surprise))]
+        shared = []
+        for values in (of(forecasts.warm), of(forecasts.model)):
+            if (values == values[0]).all():
+                shared.append(_dumps(values[:1])[1:-1])
+            else:
+                shared.append(b"%b")
+                columns.append(_numbers(values))
+        columns.append(_numbers(of(records.offsets)))
+        template = self._template(name, b"[[%b]]" if nested else b"[%b]", *shared)
+        return [template % row for row in zip(*columns, strict=True)]
 
     def _encode_sequences(self, records: RecordBatch, forecasts: ForecastBatch, chosen: np.ndarray) -> list[bytes]:
         """With a forecast a step: mean[step][horizon][feature], and lists over the steps of all else."""
-        template = self._head + b',"mean":%b,"lower":%b,"upper":%b' + self._tail
+        name, names = _names(records, chosen)
+        template = self._template(name, b"%b", b"%b", b"%b")
         made = []
-        names = _names(records, chosen)
-        for name, i in zip(names, chosen.tolist(), strict=True):
+        for stream, i in zip(names, chosen.tolist(), strict=True):
             steps = slice(int(records.first_step[i]), int(records.first_step[i + 1]))
-            row = [_dumps(getattr(forecasts, column)[steps]) for column in ("mean", "lower", "upper")]
-            made.append(
-                template
-                % (
-                    name,
-                    _dumps(forecasts.times[steps]),
-                    *row,
-                    _dumps(forecasts.anomaly[steps]),
-                    _dumps(forecasts.surprise[steps]),
-                    b"true" if forecasts.warm[steps.stop - 1] else b"false",
-                    forecasts.model[steps.stop - 1],
-                    records.offsets[i],
-                )
-            )
+            last = steps.stop - 1
+            row = [_dumps(getattr(forecasts, column)[steps]) for column in ("times", "mean", "lower", "upper")]
+            row += [_dumps(forecasts.anomaly[steps]), _dumps(forecasts.surprise[steps])]
+            row += [
+                _dumps(column)[1:-1] for column in (forecasts.warm[last : last + 1], forecasts.model[last : last + 1])
+            ]
+            made.append(template % (stream, *row, b"%d" % records.offsets[i]))
         return made
+
+
+def _literal(text: bytes) -> bytes:
+    """As part of a template."""
+    return text.replace(b"%", b"%%")
 
 
 def _dumps(array: np.ndarray) -> bytes:
@@ -92,6 +96,8 @@ def _dumps(array: np.ndarray) -> bytes:
 
 def _scalars(values: np.ndarray) -> list[bytes]:
     """(M, P, 1) -> M times `a,b,c`."""
+    if values.shape[1] == 1:
+        return _numbers(values.ravel())
     return _dumps(values[:, :, 0])[2:-2].split(b"],[")
 
 
@@ -104,13 +110,9 @@ def _numbers(values: np.ndarray) -> list[bytes]:
     return _dumps(values)[1:-1].split(b",")
 
 
-def _truths(values: np.ndarray) -> list[bytes]:
-    return [b"true" if value else b"false" for value in values.tolist()]
-
-
-def _names(records: RecordBatch, chosen: np.ndarray) -> list[bytes]:
-    """The streams' ids as JSON text."""
+def _names(records: RecordBatch, chosen: np.ndarray) -> tuple[bytes, list[bytes]]:
+    """What stands for the stream's id in a template, and the ids as they go there."""
     keys = records.keys if len(chosen) == len(records) else [records.keys[i] for i in chosen.tolist()]
     if _SPECIAL.search(b"".join(keys)) is None:
-        return [b'"%b"' % key for key in keys]
-    return [orjson.dumps(key.decode()) for key in keys]
+        return b'"%b"', keys
+    return b"%b", [orjson.dumps(key.decode()) for key in keys]

@@ -68,6 +68,11 @@ class Processor:
         self.forecaster, self.writer = forecaster, writer
         return offset
 
+    @property
+    def slice_records(self) -> int:
+        """How many records the next slice is to have at most: one that ends at a learning boundary is cut by none."""
+        return self.forecaster.next_boundary - self.forecaster.step_number
+
     def adopt_settings(self) -> bool:
         """After the replay, which uses the snapshot's settings, go on with our own. True if they differ."""
         if self.forecaster.settings == self.settings:

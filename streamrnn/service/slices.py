@@ -55,13 +55,14 @@ class SliceQueue:
         self.next_offset = max(self.next_offset, batch.next_offset)
         self._append(batch)
 
-    def take(self, before: int | None = None) -> RawBatch:
-        """At most one slice, of offsets below `before`; next_offset is where processing then stands."""
+    def take(self, before: int | None = None, most: int = SLICE_RECORDS) -> RawBatch:
+        """At most one slice and so many records, of offsets below `before`; next_offset: where processing stands."""
         taken: list[RawBatch] = []
         records = size = 0
-        while self._batches and records < SLICE_RECORDS and size < SLICE_BYTES:
+        most = min(most, SLICE_RECORDS)
+        while self._batches and records < most and size < SLICE_BYTES:
             batch, bytes_ = self._batches[0], self._bytes[0]
-            room = SLICE_RECORDS - records
+            room = most - records
             limit = len(batch) if before is None else sum(offset < before for offset in batch.offsets)
             count = min(room, limit)
             if count < len(batch):

@@ -265,7 +265,7 @@ class Task:
             if not self._queue:
                 await self._wait(1.0)
                 continue
-            raw = self._queue.take(before=end)
+            raw = self._queue.take(end, self._processor.slice_records)
             if raw.next_offset < 0:  # the next record lies behind the end
                 self.position = end
                 break
@@ -300,7 +300,7 @@ class Task:
 
     async def _slice(self, handle: Partition, publisher: Publisher) -> None:
         """Compute what is queued, at most one slice."""
-        raw = self._queue.take()
+        raw = self._queue.take(most=self._processor.slice_records)
         made = await self._compute.run(self._processor.process, raw, handle.max_output_bytes)
         self.position = made.next_offset
         publisher.add(made, len(raw))
