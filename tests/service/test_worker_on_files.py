@@ -88,7 +88,7 @@ class World:
         """The header of the snapshot as it is on disk."""
         _, stored = stored_state(FileSettings("in.jsonl", "out.jsonl", self.folder / "state", "", "test"))
         assert stored is not None
-        header: dict[str, Any] = json.loads(stored.header)
+        header: dict[str, Any] = json.loads(stored.header.partition(b"\n")[0])
         return header
 
 
