@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from aiokafka import AIOKafkaProducer
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.source import Source
 from streamrnn.engine.forecaster import layout_of
 from streamrnn.engine.settings import ForecastSettings
 from tests.kafka.broker import Broker, free_port
@@ -33,60 +33,7 @@ from tests.kafka.daemon import Daemon, get, status
 
 PARTITIONS = 4
 TOPIC = "long"
-TICK = 0.1
 PATIENCE = 1800.0
-
-
-class Source:
-    """Daily waves with noise of so many streams, each in turn, but for the share of one hot stream."""
-
-    def __init__(self, streams: int, hot: float = 0.0) -> None:
-        random = np.random.default_rng(0)
-        self._streams, self._hot = streams, hot
-        self._phase, self._size = random.uniform(0, 6.28, streams), random.uniform(1, 100, streams)
-        self._random = random
-        self._next = 0
-        self.sent = 0
-
-    async def send(self, producer: AIOKafkaProducer, records: int) -> None:
-        """The next so many records, and wait until they are taken."""
-        ids = (self._next + np.arange(records)) % self._streams
-        ids[self._random.random(records) < self._hot] = 0
-        step = (self._next + np.arange(records)) // self._streams
-        self._next += records
-        noise = 0.2 * self._random.standard_normal(records)
-        values = (self._size[ids] * (np.sin(step / 3.8 + self._phase[ids]) + noise)).round(3)
-        now, waiting = int(time.time() * 1000), []
-        for partition in range(PARTITIONS):
-            batch = producer.create_batch()
-            mine = np.flatnonzero(ids % PARTITIONS == partition)
-            for i, value in zip(ids[mine].tolist(), values[mine].tolist(), strict=True):
-                row = {"key": b"sensor-%d" % i, "value": b"%r" % value, "timestamp": now}
-                if batch.append(**row) is None:
-                    waiting.append(await producer.send_batch(batch, TOPIC, partition=partition))
-                    batch = producer.create_batch()
-                    batch.append(**row)
-            if batch.record_count():
-                waiting.append(await producer.send_batch(batch, TOPIC, partition=partition))
-        await asyncio.gather(*waiting)
-        self.sent += records
-
-    async def flow(self, bootstrap: str, rate: float, seconds: float) -> None:
-        """Send at this rate for so long, as fast as it goes where the rate cannot be reached."""
-        async with AIOKafkaProducer(bootstrap_servers=bootstrap, max_batch_size=1 << 19) as producer:
-            began, due = time.monotonic(), 0.0
-            while (now := time.monotonic() - began) < seconds:
-                records = min(int(now * rate - due), int(rate))
-                due += records
-                if records:
-                    await self.send(producer, records)
-                await asyncio.sleep(max(0.0, TICK - (time.monotonic() - began - now)))
-
-    async def pour(self, bootstrap: str, records: int) -> None:
-        """Send so many as fast as it goes."""
-        async with AIOKafkaProducer(bootstrap_servers=bootstrap, max_batch_size=1 << 19) as producer:
-            for first in range(0, records, 50_000):
-                await self.send(producer, min(50_000, records - first))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +145,7 @@ def soak(minutes: float, rate: float, streams: int) -> None:
         worker.daemon.start()
         worker.until("ready")
         samples = [worker.sample()]
-        source = Source(streams)
+        source = Source(TOPIC, PARTITIONS, streams)
         print(f"soak: {rate:,.0f} records/s of {streams:,} streams for {minutes:g} minutes")
         print("| minutes | records/s | resident MiB | open files | CPU | latency p50 | p99 | rebalances |")
         print("|---:|---:|---:|---:|---:|---:|---:|---:|", flush=True)
@@ -237,7 +184,7 @@ def flood(seconds: float, rate: float, streams: int) -> None:
         worker = Worker(broker, folder)
         worker.daemon.start()
         worker.until("ready")
-        source, began = Source(streams), time.monotonic()
+        source, began = Source(TOPIC, PARTITIONS, streams), time.monotonic()
         print(f"flood: up to {rate:,.0f} records/s of {streams:,} streams for {seconds:g} s")
         print("| seconds | sent | forecast | behind | resident MiB | rebalances |")
         print("|---:|---:|---:|---:|---:|---:|", flush=True)
@@ -267,7 +214,7 @@ def flood(seconds: float, rate: float, streams: int) -> None:
 def backlog(records: int, streams: int) -> None:
     """A first start with so many records waiting."""
     with kafka() as (broker, folder):
-        source = Source(streams)
+        source = Source(TOPIC, PARTITIONS, streams)
         asyncio.run(source.pour(broker.bootstrap_servers, records))
         worker = Worker(broker, folder)
         worker.daemon.start()
@@ -292,7 +239,7 @@ def recovery(streams: list[int]) -> None:
     print("|---:|---:|---:|---:|---:|---:|", flush=True)
     for size in streams:
         with kafka() as (broker, folder):
-            source, worker = Source(size), Worker(broker, folder, shutdown_timeout="120s")
+            source, worker = Source(TOPIC, PARTITIONS, size), Worker(broker, folder, shutdown_timeout="120s")
             worker.daemon.start()
             worker.until("ready")
             asyncio.run(source.pour(broker.bootstrap_servers, 3 * size))
@@ -333,7 +280,7 @@ def keys(number: int, kept: int) -> None:
         worker = Worker(broker, folder, state__max_streams=kept)
         worker.daemon.start()
         worker.until("ready")
-        source, portion = Source(number), number // 10
+        source, portion = Source(TOPIC, PARTITIONS, number), number // 10
         print(f"keys: {number:,} distinct streams, state.max_streams {kept:,} in each of {PARTITIONS} partitions")
         print("| forecast | streams kept | resident MiB |")
         print("|---:|---:|---:|", flush=True)
@@ -351,7 +298,7 @@ def hot(records: int, share: float) -> None:
         worker = Worker(broker, folder)
         worker.daemon.start()
         worker.until("ready")
-        source = Source(1000, share)
+        source = Source(TOPIC, PARTITIONS, 1000, hot=share)
         asyncio.run(source.pour(broker.bootstrap_servers, records))
         seconds = worker.until("published", records)
         print(f"hot: {records:,} records, {share:.0%} of one stream: {records / seconds:,.0f} forecasts/s")

@@ -17,39 +17,13 @@ import time
 import urllib.request
 from pathlib import Path
 
-import numpy as np
-from aiokafka import AIOKafkaProducer
-
+from benchmarks.source import Source
 from tests.kafka.broker import Broker
 from tests.kafka.plain_clients import read
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRST_SHARE = 0.2  # of the records: start-up and the first, cold meeting with every stream are not measured
 POLL = 0.1
-
-
-async def fill(bootstrap: str, topic: str, streams: int, records: int, partitions: int) -> None:
-    """Daily waves with noise, every stream in turn, each on its own partition."""
-    random = np.random.default_rng(0)
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_batch_size=1 << 19)
-    await producer.start()
-    phase, size = random.uniform(0, 6.28, streams), random.uniform(1, 100, streams)
-    now = int(time.time() * 1000) - 60_000
-    for first in range(0, records, streams):
-        step = first // streams
-        values = size * (np.sin(step / 12 + phase) + 0.2 * random.standard_normal(streams))
-        ids = np.arange(min(streams, records - first))
-        for partition in range(partitions):
-            batch, sent = producer.create_batch(), []
-            for i in ids[ids % partitions == partition].tolist():
-                row = {"key": b"sensor-%d" % i, "value": b'{"value":%.3f}' % values[i], "timestamp": now + step}
-                if batch.append(**row) is None:
-                    sent.append(await producer.send_batch(batch, topic, partition=partition))
-                    batch = producer.create_batch()
-                    batch.append(**row)
-            sent.append(await producer.send_batch(batch, topic, partition=partition))
-            await asyncio.gather(*sent)
-    await producer.stop()
 
 
 async def written(bootstrap: str, topic: str, partitions: int) -> int:
@@ -107,7 +81,7 @@ async def benchmark(streams: int, records: int, partitions: int, sets: list[str]
             bootstrap = broker.bootstrap_servers
             for name in (topic, f"{topic}.forecast", f"{topic}.copy"):
                 await asyncio.to_thread(broker.create_topic, name, partitions)
-            await fill(bootstrap, topic, streams, records, partitions)
+            await Source(topic, partitions, streams).pour(bootstrap, records)
             copy = pinned("benchmarks.pass_through", bootstrap, topic, f"{topic}.copy", "copy", str(records))
             told = await asyncio.to_thread(subprocess.run, copy, cwd=ROOT, check=True, capture_output=True, text=True)
             seconds, cpu = map(float, told.stdout.split())
