@@ -175,6 +175,8 @@ class Chamber:
                 fault, kind = self._draw()
                 await fault(self)
             for worker in self.workers:
+                if worker.ended_with not in (None, 0, -signal.SIGKILL):
+                    self.wrong.append(f"a worker ended by itself with {worker.ended_with}: see {worker.log}")
                 if not worker.running and worker in self.workers[:2]:
                     worker.start()
             over = time.monotonic()

@@ -37,6 +37,11 @@ class Daemon:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def ended_with(self) -> int | None:
+        """The exit code, None while it runs or where it never did."""
+        return None if self._process is None else self._process.poll()
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
