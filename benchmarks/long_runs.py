@@ -156,6 +156,9 @@ def soak(minutes: float, rate: float, streams: int) -> None:
             began = time.monotonic()
             for n in itertools.count(1):
                 done, _ = await asyncio.wait((flowing,), timeout=began + n * row - time.monotonic())
+                if done:
+                    flowing.result()
+                    return
                 a, b = samples[-1], await asyncio.to_thread(worker.sample)
                 samples.append(b)
                 seconds = b.at - a.at
@@ -166,9 +169,6 @@ def soak(minutes: float, rate: float, streams: int) -> None:
                     f"| {b.rebalanced - a.rebalanced} |",
                     flush=True,
                 )
-                if done:
-                    flowing.result()
-                    return
 
         asyncio.run(run())
         late = [s for s in samples if s.at - samples[0].at >= 0.25 * minutes * 60]
