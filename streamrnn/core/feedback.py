@@ -34,6 +34,8 @@ def generate(
     `likeliest_symbol` where none is given). Returns y (B, n, O), n <= steps, 0 behind a sequence's end; lengths (B,);
     and the state after the last input of each. Raises StreamRNNError where outputs do not fit as inputs.
     """
+    if steps < 1:
+        raise StreamRNNError(f"generate: steps is {steps}, expected at least 1")
     if feedback is None:
         feedback = likeliest_symbol if stop is not None else _as_it_is(network)
     xp = array_module(network.parameters["weight_ih_l0"])
@@ -49,8 +51,7 @@ def generate(
             going = going & (x.argmax(1) != stop)
             if not bool(going.any()):
                 break
-    if state is None:
-        raise StreamRNNError(f"generate: steps is {steps}, expected at least 1")
+    assert state is not None
     return xp.stack(made, axis=1), lengths, state
 
 
@@ -59,7 +60,9 @@ def generated_gradients(
 ) -> tuple[float, Gradients]:
     """The mean loss of what is generated from x (B, D) against target (B, n, O), and its gradients through all steps.
 
-    dL/dy_t = ∂L/∂y_t + dL/dx_{t+1},   for x_{t+1} = y_t
+        dL/dy_t = ∂L/∂y_t + dL/dx_{t+1},   for x_{t+1} = y_t
+
+    The gradients of inputs and state are those of x and of the first state.
     """
     _as_it_is(network)
     xp, runs = array_module(network.parameters["weight_ih_l0"]), []

@@ -28,6 +28,7 @@ from streamrnn.core.network_checks import (
     checked_shape,
     checked_states,
     checked_target,
+    checked_weight,
     checked_windows,
 )
 from streamrnn.core.stack import Layers, Pass, backward_stack, forward_stack
@@ -56,6 +57,7 @@ class Run:
     steps: Steps
     layers: Layers
     passes: list[Pass]
+    output: Parameters | None
     top: Array  # what the output layer saw, (T, B, n·H) or (B, n·H)
     present: Array | None  # (T, B, 1): which steps there are
 
@@ -188,8 +190,8 @@ class Network:
         is run with those of its time, from the state that earlier ones led to. With k1 = k2 = T it is BPTT in full.
         Raises StreamRNNError for a network of two directions, which needs the whole sequence.
         """
-        checked_windows(self.shape, k1, k2)
         x = checked_input(self.shape, self.parameters, x)
+        checked_windows(self.shape, k1, k2, x, target)
         return self._truncated(x, target, k1, k2, loss, state, checked_lengths(x, lengths))
 
     def _truncated(
@@ -220,57 +222,50 @@ class Network:
         last = [one.states[T] for one in passes]
         n, H = self.shape.directions, self.shape.hidden
         top = shown if steps == "all" else xp.concatenate([each[:, :H] for each in last[-n:]], axis=1)
-        y = top
-        if self.shape.outputs is not None:
-            p = output_parameters(self.parameters)
-            y = top @ p["V"] + p["d"]
+        output = output_parameters(self.parameters) if self.shape.outputs else None
+        y = top if output is None else top @ output["V"] + output["d"]
         if steps == "all":
             if present is not None:
                 y = xp.where(present, y, 0)
             y = y.transpose(1, 0, 2)
-        return Run(y, self._shown(last), steps, layers, passes, top, present)
+        return Run(y, self._shown(last), steps, layers, passes, output, top, present)
 
     def judge(
         self, run: Run, target: Array, loss: str | Loss = "squared", weight: Array | None = None
     ) -> tuple[float, Array]:
         """The loss of a run's outputs, and its gradient dL/dy; arguments as of `loss_and_gradients`."""
         xp, y = array_module(run.y), run.y
-        counts = xp.ones(y.shape[:-1], y.dtype) if weight is None else xp.asarray(weight, y.dtype)
+        counts = xp.ones(y.shape[:-1], y.dtype) if weight is None else checked_weight(y, weight)
         if run.present is not None and run.steps == "all":
             counts = counts * run.present[:, :, 0].T
         return mean_loss(y, target, loss, counts)
 
     def back(self, run: Run, d_y: Array | None = None, d_state: State | None = None) -> Gradients:
         """The gradients of a run: d_y that of its outputs, d_state that of the state after it; None for zero."""
-        cell, shape = CELLS[self.shape.cell], self.shape
+        shape, cell = self.shape, CELLS[self.shape.cell]
         xp, H, n = array_module(run.top), shape.hidden, shape.directions
-        parameters: Parameters = {}
-        d_top = xp.zeros_like(run.top)
-        if d_y is not None:
-            if run.steps == "all":
-                d_y = d_y.transpose(1, 0, 2)
-                d_y = d_y if run.present is None else d_y * run.present
-            d_top = d_y
-        if shape.outputs is not None:
-            flat = xp.zeros((*run.top.shape[:-1], shape.outputs), run.top.dtype) if d_y is None else d_y
-            of_output, d_top = output_backward(
-                output_parameters(self.parameters), run.top.reshape(-1, n * H), flat.reshape(-1, shape.outputs)
-            )
+        d_y = xp.zeros_like(run.y) if d_y is None else d_y
+        if run.steps == "all":
+            d_y = d_y.transpose(1, 0, 2)  # (T, B, O)
+            if run.present is not None:
+                d_y = d_y * run.present
+        d_top, of_output = d_y, {}
+        if run.output is not None:
+            flat = d_y.reshape(-1, d_y.shape[-1])
+            grads, d_top = output_backward(run.output, run.top.reshape(-1, n * H), flat)
             d_top = d_top.reshape(run.top.shape)
-            parameters = dict(zip(OUTPUT_NAMES, (of_output["V"].T.copy(), of_output["d"]), strict=True))
+            of_output = dict(zip(OUTPUT_NAMES, (grads["V"].T.copy(), grads["d"]), strict=True))
         d_after = self._joined(d_state, run.passes[0].inputs[0])
-        d_shown = d_top
-        if run.steps == "last":
-            d_shown = xp.zeros((len(run.passes[0].inputs), *run.top.shape), run.top.dtype)
+        if run.steps == "last":  # the top layer's last states are all that was seen
             for direction in range(n):
                 d_after[direction - n][:, :H] += d_top[:, direction * H : (direction + 1) * H]
-        made = backward_stack(cell, run.layers, run.passes, d_shown, d_after)
-        of_passes: Parameters = {}
+            d_top = xp.zeros((len(run.passes[0].inputs), *d_top.shape), d_top.dtype)
+        made = backward_stack(cell, run.layers, run.passes, d_top, d_after)
+        parameters: Parameters = {}
         for grads, suffix in zip(made.parameters, shape.suffixes, strict=True):
-            of_passes |= torch_gradients(grads, shape.cell, suffix)
-        return Gradients(
-            of_passes | parameters, made.inputs.transpose(1, 0, 2), self._shown(made.states), made.hidden
-        )
+            parameters |= torch_gradients(grads, shape.cell, suffix)
+        d_x = made.inputs.transpose(1, 0, 2)
+        return Gradients(parameters | of_output, d_x, self._shown(made.states), made.hidden)
 
     def _layers(self) -> Layers:
         """The parameters of each pass, by layer and direction."""

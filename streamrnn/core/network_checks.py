@@ -106,8 +106,17 @@ def checked_target(y: Array, target: Any, counted: Array, classes: bool) -> Arra
     return target
 
 
-def checked_windows(shape: Shape, k1: int, k2: int) -> None:
-    """Windows that truncated BPTT can use."""
+def checked_weight(y: Array, weight: Any) -> Array:
+    """The weight of each step's loss: the shape of outputs y without O."""
+    xp = _same_module(weight, y, "weight")
+    weight = xp.asarray(weight, y.dtype)
+    if weight.shape != y.shape[:-1]:
+        raise StreamRNNError(f"Network: weight has shape {weight.shape}, expected {y.shape[:-1]}, one a step")
+    return weight
+
+
+def checked_windows(shape: Shape, k1: int, k2: int, x: Array, target: Array) -> None:
+    """Windows that truncated BPTT can use, and a target for each step of x (B, T, D)."""
     if shape.bidirectional:
         raise StreamRNNError(
             "Network.truncated: the network reads in two directions, and the second begins at the end of the whole "
@@ -115,6 +124,9 @@ def checked_windows(shape: Shape, k1: int, k2: int) -> None:
         )
     if not 1 <= k1 <= k2:
         raise StreamRNNError(f"Network.truncated: k1 is {k1}, k2 is {k2}, expected 1 <= k1 <= k2")
+    if target.shape[:2] != x.shape[:2]:
+        found = f"target has shape {target.shape}, x {x.shape}"
+        raise StreamRNNError(f"Network.truncated: {found}. Expected a target for each step of x")
 
 
 def _one_of(name: str, known: Iterable[str], where: str, what: str) -> str:
