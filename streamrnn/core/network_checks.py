@@ -46,10 +46,10 @@ def checked_input(shape: Shape, parameters: Parameters, x: Any) -> Array:
 
 
 def checked_lengths(x: Array, lengths: Any) -> Array | None:
-    """The steps (B,) that each sequence has, on the device of x (B, T, D)."""
+    """The steps (B,) that each sequence of x (B, T, D) has."""
     if lengths is None:
         return None
-    xp, (B, T, _) = array_module(x), x.shape
+    xp, (B, T, _) = _same_module(lengths, x, "lengths"), x.shape
     lengths = xp.asarray(lengths)
     if lengths.shape != (B,) or lengths.dtype.kind not in "iu":
         found = f"lengths has shape {lengths.shape} of {lengths.dtype}"
