@@ -3,13 +3,18 @@
 A cell splits its step so that the input side of all steps of a sequence can be one product:
 
     xw = x W + b            for all steps at once, by the caller
-    h' = forward(p, xw, h)  step after step
+    s' = forward(p, xw, s)  step after step
+
+The state s (B, S) is one array whose first H columns are the hidden state h, which is what the cell shows. For most
+cells that is all of it, S = H; the LSTM's memory c is the other half, S = 2H.
 
 Axes: B rows, D inputs, H hidden units, G gates. Parameters of every cell: W (D, G·H), U (H, G·H), b (G·H).
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -22,13 +27,14 @@ Tape = tuple[Array, ...]  # what backward needs of forward's intermediate values
 class Cell:
     """The functions of one kind of cell.
 
-    forward(p, xw (B, G·H), h (B, H)) -> h' (B, H), tape
-    backward(p, dh' (B, H), h (B, H), tape, grads) -> dxw (B, G·H), dh (B, H); adds dU (and other recurrent
+    forward(p, xw (B, G·H), s (B, S)) -> s' (B, S), tape
+    backward(p, ds' (B, S), s (B, S), tape, grads) -> dxw (B, G·H), ds (B, S); adds dU (and other recurrent
     parameters' gradients) to grads. W and b get theirs from dxw, again for all steps at once, by the caller.
     """
 
     name: str
     gates: int
+    states: int  # S / H
     forward: Callable[[Parameters, Array, Array], tuple[Array, Tape]]
     backward: Callable[[Parameters, Array, Array, Tape, Parameters], tuple[Array, Array]]
 
@@ -58,6 +64,29 @@ def tanh_backward(p: Parameters, dh_next: Array, h: Array, tape: Tape, grads: Pa
     """The gradient of tanh_forward: dh' (B, H) -> dxw (B, H), dh (B, H)."""
     (h_next,) = tape
     da = dh_next * (1.0 - h_next * h_next)  # h' = tanh(a)
+    grads["U"] += h.T @ da  # a = xw + h U
+    return da, da @ p["U"].T
+
+
+def relu_forward(p: Parameters, xw: Array, h: Array, limit: float = math.inf) -> tuple[Array, Tape]:
+    """One step of rectified units (Nair and Hinton 2010), clipped where there is a limit (Hannun et al. 2014).
+
+        h' = min(max(0, x W + b + h U), limit)
+
+    xw = x W + b (B, H), h (B, H) -> h' (B, H) and the tape.
+    """
+    a = h @ p["U"]
+    a += xw
+    h_next = array_module(a).clip(a, 0.0, limit, out=a)
+    return h_next, (h_next,)
+
+
+def relu_backward(
+    p: Parameters, dh_next: Array, h: Array, tape: Tape, grads: Parameters, limit: float = math.inf
+) -> tuple[Array, Array]:
+    """The gradient of relu_forward: dh' (B, H) -> dxw (B, H), dh (B, H)."""
+    (h_next,) = tape
+    da = dh_next * ((h_next > 0.0) & (h_next < limit))  # h' = min(max(0, a), limit)
     grads["U"] += h.T @ da  # a = xw + h U
     return da, da @ p["U"].T
 
@@ -107,17 +136,92 @@ def gru_backward(p: Parameters, dh_next: Array, h: Array, tape: Tape, grads: Par
     return dxw, dh
 
 
+def lstm_forward(p: Parameters, xw: Array, state: Array, limit: float = math.inf) -> tuple[Array, Tape]:
+    """One step of long short-term memory (Hochreiter and Schmidhuber 1997; forget gate of Gers et al. 2000).
+
+        i = sigmoid(x Wi + bi + h Ui)
+        f = sigmoid(x Wf + bf + h Uf)
+        g = tanh(x Wg + bg + h Ug)
+        o = sigmoid(x Wo + bo + h Uo)
+        c' = f * c + i * g          within ±limit where there is one (Sak et al. 2014)
+        h' = o * tanh(c')
+
+    xw = x W + b (B, 4H) in the order i, f, g, o; state (B, 2H) is h, c -> the next state (B, 2H) and the tape.
+    """
+    xp, H = array_module(state), state.shape[1] // 2
+    a = state[:, :H] @ p["U"]  # (B, 4H)
+    a += xw
+    gates = sigmoid(a[:, : 2 * H])  # (B, 2H)
+    i, f = gates[:, :H], gates[:, H:]
+    g = xp.tanh(a[:, 2 * H : 3 * H])
+    o = sigmoid(a[:, 3 * H :])
+    state_next = xp.empty_like(state)
+    c_next = state_next[:, H:]
+    c_next[...] = f * state[:, H:]
+    c_next += i * g
+    if limit < math.inf:
+        xp.clip(c_next, -limit, limit, out=c_next)
+    k = xp.tanh(c_next)
+    state_next[:, :H] = o * k
+    return state_next, (i, f, g, o, k, c_next)
+
+
+def lstm_backward(
+    p: Parameters, d_next: Array, state: Array, tape: Tape, grads: Parameters, limit: float = math.inf
+) -> tuple[Array, Array]:
+    """The gradient of lstm_forward: that of the next state (B, 2H) -> dxw (B, 4H), that of the state (B, 2H)."""
+    i, f, g, o, k, c_next = tape
+    xp, H = array_module(state), state.shape[1] // 2
+    h, c = state[:, :H], state[:, H:]
+    dxw = xp.empty((len(state), 4 * H), state.dtype)
+    dc = d_next[:, :H] * o  # h' = o k
+    dc *= 1.0 - k * k  # k = tanh(c')
+    dc += d_next[:, H:]
+    if limit < math.inf:
+        dc *= xp.abs(c_next) < limit  # c' within the limit
+    dxw[:, 3 * H :] = d_next[:, :H] * k * o * (1.0 - o)  # o = sigmoid(...)
+    dxw[:, 2 * H : 3 * H] = dc * i * (1.0 - g * g)  # g = tanh(...)
+    dxw[:, H : 2 * H] = dc * c * f * (1.0 - f)  # f = sigmoid(...)
+    dxw[:, :H] = dc * g * i * (1.0 - i)  # i = sigmoid(...)
+    grads["U"] += h.T @ dxw  # a = xw + h U
+    d_state = xp.empty_like(state)
+    d_state[:, :H] = dxw @ p["U"].T
+    d_state[:, H:] = dc * f  # c' = f c + i g
+    return dxw, d_state
+
+
 CELLS = {
-    "tanh": Cell("tanh", 1, tanh_forward, tanh_backward),
-    "gru": Cell("gru", 3, gru_forward, gru_backward),
+    "tanh": Cell("tanh", 1, 1, tanh_forward, tanh_backward),
+    "relu": Cell("relu", 1, 1, relu_forward, relu_backward),
+    "gru": Cell("gru", 3, 1, gru_forward, gru_backward),
+    "lstm": Cell("lstm", 4, 2, lstm_forward, lstm_backward),
 }
+
+# What is carried for ever must stay bounded, small enough for half precision and for a readout's features. The limits
+# are those of the literature: 20 for rectified units (Hannun et al. 2014), 50 for memories (Sak et al. 2014).
+LIMITS = {"relu": 20.0, "lstm": 50.0}
+
+
+_LIMITED = {
+    "relu": (partial(relu_forward, limit=LIMITS["relu"]), partial(relu_backward, limit=LIMITS["relu"])),
+    "lstm": (partial(lstm_forward, limit=LIMITS["lstm"]), partial(lstm_backward, limit=LIMITS["lstm"])),
+}
+
+
+def bounded(cell: Cell) -> Cell:
+    """The cell with a state that stays within its limit, however long the sequence; tanh and GRU are so by nature."""
+    if cell.name not in _LIMITED:
+        return cell
+    forward, backward = _LIMITED[cell.name]
+    return replace(cell, forward=forward, backward=backward)
 
 
 def initial_cell(cell: Cell, inputs: int, hidden: int, random: np.random.Generator) -> Parameters:
     """Initial weights in float64: inputs scaled by 1/sqrt(D), each gate's recurrent matrix orthogonal.
 
     An orthogonal U keeps the norm of what passes through it, so that the gradient over many steps neither
-    vanishes nor explodes at the start (Saxe et al. 2014).
+    vanishes nor explodes at the start (Saxe et al. 2014). The LSTM's forget gate begins with a bias of 1: with 0 it
+    halves the memory, and the gradient through it, at every step (Gers et al. 2000; Jozefowicz et al. 2015).
     """
     G, H = cell.gates, hidden
     W = random.standard_normal((inputs, G * H)) / np.sqrt(inputs)
@@ -125,4 +229,6 @@ def initial_cell(cell: Cell, inputs: int, hidden: int, random: np.random.Generat
     p = {"W": W, "U": np.ascontiguousarray(U), "b": np.zeros(G * H)}
     if cell.name == "gru":
         p["c"] = np.zeros(H)
+    elif cell.name == "lstm":
+        p["b"][H : 2 * H] = 1.0
     return p

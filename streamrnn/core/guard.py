@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from streamrnn.core.backend import Parameters, array_module
 
-LARGEST_WEIGHT = 1e3  # inputs are at most 4 and states at most 1, so that a few dozen already saturate every gate
+LARGEST_WEIGHT = (
+    1e3  # inputs are at most 4 and states at most 1 (20 with relu), so that a few dozen already saturate every gate
+)
 LOSS_LIMIT = 50.0  # times the running mean of the loss
 LOSS_WINDOW = 100  # updates
 FIRST = 20  # updates before which no loss is unusual

@@ -1,9 +1,11 @@
 """Back-propagation through time over one window: the state comes in, the gradient stops at its start.
 
-Truncated BPTT learns a long sequence window by window. The hidden state is carried from one to the next, so the
-forecast may depend on all the past, but the gradient goes back T steps at most (Williams and Peng 1990).
+Truncated BPTT learns a long sequence window by window. The state is carried from one to the next, so the forecast
+may depend on all the past, but the gradient goes back k2 steps at most, from the labels of the last k1 steps
+(Williams and Peng 1990). With k1 = k2 = T it is BPTT in full.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from streamrnn.core.backend import Array, Parameters, array_module
@@ -20,24 +22,88 @@ class WindowGradients:
     loss: float
     parameters: Parameters  # dL/dθ, the same names as the parameters
     inputs: Array  # dL/dx (T, B, D)
-    state: Array  # the hidden state after the window (B, H)
+    state: Array  # the state after the window (B, S)
 
 
-def forward_window(cell: Cell, p: Parameters, inputs: Array, state: Array) -> tuple[Array, list[Tape]]:
+def windows(T: int, k1: int, k2: int) -> Iterator[tuple[int, int, int]]:
+    """Cut T steps: an update every k1 steps, each from a window of the last k2.
+
+    Yields start, first, end: the window is start..end, the labels of first..end are learnt. Requires 0 < k1 <= k2.
+    """
+    for first in range(0, T, k1):
+        end = min(first + k1, T)
+        yield max(0, end - k2), first, end
+
+
+def forward_window(
+    cell: Cell, p: Parameters, inputs: Array, state: Array, present: Array | None = None
+) -> tuple[Array, list[Tape]]:
     """Run the cell over a window.
 
-    inputs (T, B, D), state (B, H) -> hidden states (T + 1, B, H), the first being `state`, and a tape a step.
+    inputs (T, B, D), state (B, S) -> states (T + 1, B, S), the first being `state`, and a tape a step. Where present
+    (T, B, 1) is false a row has no step: its state stays as it is.
     """
     T, B, D = inputs.shape
-    H = state.shape[1]
+    xp = array_module(inputs)
     xw = (inputs.reshape(T * B, D) @ p["W"] + p["b"]).reshape(T, B, -1)  # input side of all steps at once
-    hidden = array_module(inputs).empty((T + 1, B, H), inputs.dtype)
-    hidden[0] = state
+    states = xp.empty((T + 1, *state.shape), inputs.dtype)
+    states[0] = state
     tapes = []
     for t in range(T):
-        hidden[t + 1], tape = cell.forward(p, xw[t], hidden[t])
+        states[t + 1], tape = cell.forward(p, xw[t], states[t])
+        if present is not None:
+            states[t + 1] = xp.where(present[t], states[t + 1], states[t])
         tapes.append(tape)
-    return hidden, tapes
+    return states, tapes
+
+
+def backward_window(
+    cell: Cell,
+    p: Parameters,
+    inputs: Array,
+    states: Array,
+    tapes: list[Tape],
+    d_states: Array,
+    present: Array | None = None,
+) -> tuple[Parameters, Array, Array]:
+    """The gradient of forward_window: that of the cell's parameters, dL/dx (T, B, D) and dL/ds of the first state.
+
+        dL/ds_t = ∂L/∂s_t + dL/ds_{t+1} ds_{t+1}/ds_t,   dL/dθ = sum over t
+
+    d_states (T, B, S) holds ∂L/∂s_t, what the loss says of the state after each step directly, and is turned into
+    dL/ds_t in place.
+    """
+    xp = array_module(inputs)
+    T, B, D = inputs.shape
+    grads = {name: xp.zeros_like(value) for name, value in p.items() if name not in ("W", "b", *OUTPUT)}
+    d_xw = xp.empty((T, B, p["W"].shape[1]), inputs.dtype)
+    carried = xp.zeros(states.shape[1:], inputs.dtype)
+    for t in reversed(range(T)):
+        ds = d_states[t]
+        ds += carried
+        stepped = ds if present is None else ds * present[t]
+        d_xw[t], carried = cell.backward(p, stepped, states[t], tapes[t], grads)
+        if present is not None:
+            carried += ds * ~present[t]  # s_{t+1} = s_t
+    flat = d_xw.reshape(T * B, -1)
+    grads["W"] = inputs.reshape(T * B, D).T @ flat  # xw = x W + b, all steps at once
+    grads["b"] = flat.sum(0)
+    return grads, (flat @ p["W"].T).reshape(T, B, D), carried
+
+
+def output_backward(p: Parameters, hidden: Array, d_output: Array) -> tuple[Parameters, Array]:
+    """The gradient of o = h V + d: that of V and d, and dL/dh (N, H). hidden (N, H), d_output (N, P)."""
+    return {"V": hidden.T @ d_output, "d": d_output.sum(0)}, d_output @ p["V"].T
+
+
+def from_hidden(d_hidden: Array, S: int) -> Array:
+    """∂L/∂s (T, B, S) of a loss that sees only the hidden states: ∂L/∂h (T, B, H), itself where S = H."""
+    *shape, H = d_hidden.shape
+    if H == S:
+        return d_hidden
+    d_states = array_module(d_hidden).zeros((*shape, S), d_hidden.dtype)
+    d_states[..., :H] = d_hidden
+    return d_states
 
 
 def window_gradients(
@@ -45,29 +111,16 @@ def window_gradients(
 ) -> WindowGradients:
     """Loss of the outputs o_t = h_t V + d over a window, and its gradients.
 
-        dL/dh_t = dL/do_t Vᵀ + dL/dh_{t+1} dh_{t+1}/dh_t,   dL/dθ = sum over t
-
-    inputs (T, B, D), state (B, H), target and weight (T, B, P). Errors with weight 0 do not count.
+    inputs (T, B, D), state (B, S), target and weight (T, B, P). Errors with weight 0 do not count.
     """
-    xp = array_module(inputs)
-    T, B, D = inputs.shape
-    H = state.shape[1]
-    hidden, tapes = forward_window(cell, p, inputs, state)
-    after = hidden[1:].reshape(T * B, H)
+    T, B, _ = inputs.shape
+    H = p["U"].shape[0]
+    states, tapes = forward_window(cell, p, inputs, state)
+    after = states[1:, :, :H].reshape(T * B, H)
     output = after @ p["V"] + p["d"]
     loss, d_output = squared_error(output, target.reshape(T * B, -1), weight.reshape(T * B, -1))
-
-    grads = {name: xp.zeros_like(value) for name, value in p.items() if name not in ("W", "b", *OUTPUT)}
-    grads["V"] = after.T @ d_output  # o = h V + d
-    grads["d"] = d_output.sum(0)
-    d_hidden = (d_output @ p["V"].T).reshape(T, B, H)
-    d_xw = xp.empty((T, B, p["W"].shape[1]), inputs.dtype)
-    carried = xp.zeros((B, H), inputs.dtype)
-    for t in reversed(range(T)):
-        carried += d_hidden[t]
-        d_xw[t], carried = cell.backward(p, carried, hidden[t], tapes[t], grads)
-    flat = d_xw.reshape(T * B, -1)
-    grads["W"] = inputs.reshape(T * B, D).T @ flat  # xw = x W + b, all steps at once
-    grads["b"] = flat.sum(0)
-    d_inputs = (flat @ p["W"].T).reshape(T, B, D)
-    return WindowGradients(loss, {name: grads[name] for name in p}, d_inputs, hidden[T])
+    of_output, d_hidden = output_backward(p, after, d_output)
+    d_states = from_hidden(d_hidden.reshape(T, B, H), states.shape[2])
+    grads, d_inputs, _ = backward_window(cell, p, inputs, states, tapes, d_states)
+    grads |= of_output
+    return WindowGradients(loss, {name: grads[name] for name in p}, d_inputs, states[T])

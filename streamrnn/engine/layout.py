@@ -8,7 +8,7 @@ What must wait for its label lives in rings. With t the steps a series has made 
     by origin    slot t mod longest            what is the same for all horizons (features, gains, value, scale)
     by horizon   slot offset_h + t mod h       what a horizon must remember until its label arrives, and no longer
     by window    slot t mod (T + longest)      inputs and targets of the windows of truncated BPTT
-    by start     slot (t / 4) mod starts       hidden states at which a window may start
+    by start     slot (t / 4) mod starts       states at which a window may start
 
 Profiles are allocated when the task finds a season, with one column a phase.
 """
@@ -19,6 +19,7 @@ from math import prod
 import numpy as np
 
 from streamrnn.core import anomaly, mixture, profiles, scaling, tails
+from streamrnn.core.cells import CELLS
 from streamrnn.engine.settings import ForecastSettings
 
 DIFFERENCES = 11
@@ -82,7 +83,8 @@ def expert_names(linear: tuple[str, ...]) -> tuple[str, ...]:
 def series_layout(settings: ForecastSettings, experts: tuple[str, ...], linear: tuple[Field, ...]) -> Layout:
     """The layout that these settings ask for; linear: the slabs of the linear experts."""
     P, K, G = len(settings.horizons), len(experts), MEMORIES
-    H, longest, slots = settings.hidden, settings.longest, sum(settings.horizons)
+    S = CELLS[settings.cell].states * settings.hidden
+    longest, slots = settings.longest, sum(settings.horizons)
     window_slots = settings.window + longest
     start_slots = (window_slots - 1) // START_STRIDE + 1
     f8 = "float64"
@@ -96,13 +98,13 @@ def series_layout(settings: ForecastSettings, experts: tuple[str, ...], linear: 
         Field("scored", "labels", (P,), "int32"),
         Field("forecasts", "labels", (slots, K + G + 3)),  # experts, both mixtures, published, below, above
         *linear,
-        Field("hidden", "recurrent", (H,)),
+        Field("hidden", "recurrent", (S,)),  # of an LSTM the memory too
         Field("embedding", "recurrent", (EMBEDDING,)),
         Field("input_square", "recurrent", (INPUTS,)),
         Field("target_square", "recurrent", (P,)),
         Field("window_inputs", "windows", (window_slots, INPUTS), "float16"),  # only to learn from: bounded by 4,
         Field("window_targets", "windows", (window_slots, P), "float16"),  # by 20,
-        Field("window_starts", "windows", (start_slots, H), "float16"),  # by 1
+        Field("window_starts", "windows", (start_slots, S), "float16"),  # by 1, or by the cell's limit
         Field("regret", "mixture", (P, G, K)),
         Field("regret_square", "mixture", (P, G, K)),
         Field("last_regret", "mixture", (P, 2)),

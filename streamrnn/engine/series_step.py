@@ -76,7 +76,7 @@ def step_series(table: StreamTable, model: SharedModel, rows: Array, value: Arra
     phi = linear_features(g, value, unit, season)
     others = panel(g, value, unit, settings.features)
     slot = rows * settings.longest + g["steps"] % settings.longest
-    linear, scaled = model.readouts.predict(table, g, slot, phi, g["hidden"], others, origin)
+    linear, scaled = model.readouts.predict(table, g, slot, phi, g["hidden"][:, : settings.hidden], others, origin)
 
     change = xp.clip(season.change / unit, -WIDEST, WIDEST).astype("float32")
     experts = xp.empty((len(rows), len(settings.horizons), len(table.layout.experts)), "float32")

@@ -11,7 +11,7 @@ import numpy as np
 
 from streamrnn.core import mixture
 from streamrnn.core.backend import Array, Parameters, to_host
-from streamrnn.core.cells import CELLS, initial_cell
+from streamrnn.core.cells import CELLS, bounded, initial_cell
 from streamrnn.core.guard import Guard
 from streamrnn.core.optimisers import AdamState, adam_init, adam_update, clip_by_global_norm
 from streamrnn.core.shared_curvature import FORGETTING
@@ -35,7 +35,7 @@ class Windows:
 
     numbers: list[Array] = field(default_factory=list)  # (n,) the task's step that made the window due
     rows: list[Array] = field(default_factory=list)  # (n,)
-    starts: list[Array] = field(default_factory=list)  # (n, H)
+    starts: list[Array] = field(default_factory=list)  # (n, S)
     inputs: list[Array] = field(default_factory=list)  # (n, T, I)
     targets: list[Array] = field(default_factory=list)  # (n, T, P), NaN: no label
 
@@ -57,7 +57,7 @@ class SharedModel:
 
     def __init__(self, settings: ForecastSettings, xp: ModuleType = np) -> None:
         self.settings, self.xp = settings, xp
-        self.cell = CELLS[settings.cell]
+        self.cell = bounded(CELLS[settings.cell])  # streams have no end
         P = len(settings.horizons)
         p = initial_cell(self.cell, INPUTS + EMBEDDING, settings.hidden, np.random.default_rng(settings.seed))
         p |= {"V": np.zeros((settings.hidden, P)), "d": np.zeros(P)}  # so the first forecast is persistence
@@ -84,18 +84,19 @@ class SharedModel:
         """Weight updates made so far: the `model` of a forecast."""
         return self.adam.count
 
-    def step(self, inputs: Array, embedding: Array, hidden: Array) -> tuple[Array, Array]:
-        """H' (B, H) and the network's outputs (B, P) in units of each target's running size."""
+    def step(self, inputs: Array, embedding: Array, state: Array) -> tuple[Array, Array]:
+        """The next state (B, S) and the network's outputs (B, P) in units of each target's running size."""
         xp, p, B = self.xp, self.parameters, len(inputs)
         x = xp.concatenate([inputs, embedding], axis=1)
         if B == 1:  # a product of one row uses another kernel, and rounds differently
-            x, hidden = xp.repeat(x, 2, axis=0), xp.repeat(hidden, 2, axis=0)
+            x, state = xp.repeat(x, 2, axis=0), xp.repeat(state, 2, axis=0)
         xw = x @ p["W"]
         xw += p["b"]
-        hidden, _ = self.cell.forward(p, xw, hidden)
+        state, _ = self.cell.forward(p, xw, state)
+        hidden = state[:, : self.settings.hidden]
         output = xp.einsum("bh,hp->bp", hidden, p["V"]) if p["V"].shape[1] < NARROW else hidden @ p["V"]
         output += p["d"]
-        return hidden[:B], output[:B]
+        return state[:B], output[:B]
 
     def collect(self, table: StreamTable, rows: Array, steps: Array, numbers: Array, stride: int) -> None:
         """Put aside the windows that have become due. steps (B,): made so far; numbers (B,): the task's steps."""

@@ -1,13 +1,27 @@
 """Every gradient against central differences in float64, on shapes and values that hypothesis chooses."""
 
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from streamrnn.core.backend import Array, Parameters
-from streamrnn.core.cells import CELLS, initial_cell
+from streamrnn.core.cells import (
+    CELLS,
+    LIMITS,
+    bounded,
+    initial_cell,
+    lstm_backward,
+    lstm_forward,
+    relu_backward,
+    relu_forward,
+)
 from streamrnn.core.truncated_bptt import forward_window, window_gradients
+from tests.core.finite_differences import numeric, relative_error
 
 
 def world(
@@ -18,20 +32,16 @@ def world(
     p = {name: value + 0.1 * random.standard_normal(value.shape) for name, value in p.items()}
     p |= {"V": random.standard_normal((H, P)), "d": random.standard_normal(P)}
     weight = random.choice([0.0, 0.5, 1.0], (T, B, P))
-    return p, random.standard_normal((T, B, D)), random.standard_normal((B, H)), random.normal(size=(T, B, P)), weight
+    state = random.standard_normal((B, CELLS[cell].states * H))
+    return p, random.standard_normal((T, B, D)), state, random.normal(size=(T, B, P)), weight
 
 
-def numeric(f: object, array: Array, step: float = 1e-6) -> Array:
-    gradient = np.zeros_like(array)
-    for index in np.ndindex(array.shape):
-        kept = array[index]
-        array[index] = kept + step
-        above = f()  # type: ignore[operator]
-        array[index] = kept - step
-        below = f()  # type: ignore[operator]
-        array[index] = kept
-        gradient[index] = (above - below) / (2 * step)
-    return gradient
+def far_from_corners(cell: str, p: Parameters, inputs: Array, state: Array) -> bool:
+    """A rectified unit has no derivative at zero, and a difference across it is no derivative either."""
+    if cell != "relu":
+        return True
+    states, _ = forward_window(CELLS[cell], p, inputs, state)
+    return bool(np.abs(inputs @ p["W"] + p["b"] + states[:-1] @ p["U"]).min() > 1e-4)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -48,17 +58,16 @@ def test_every_gradient_of_a_window_equals_its_finite_difference(
     cell: str, seed: int, T: int, B: int, D: int, H: int, P: int
 ) -> None:
     p, inputs, state, target, weight = world(cell, seed, T, B, D, H, P)
+    assume(far_from_corners(cell, p, inputs, state))
     made = window_gradients(CELLS[cell], p, inputs, state, target, weight)
 
     def loss() -> float:
         return window_gradients(CELLS[cell], p, inputs, state, target, weight).loss
 
     for name in p:
-        expected = numeric(loss, p[name])
-        error = np.abs(made.parameters[name] - expected).max() / (1e-3 + np.abs(expected).max())
+        error = relative_error(made.parameters[name], numeric(loss, p[name]))
         assert error < 1e-6, f"d loss / d {name} is off by {error:.1e}"
-    expected = numeric(loss, inputs)
-    assert np.abs(made.inputs - expected).max() / (1e-3 + np.abs(expected).max()) < 1e-6
+    assert relative_error(made.inputs, numeric(loss, inputs)) < 1e-6
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -89,3 +98,67 @@ def test_the_tanh_step_is_the_textbook_s() -> None:
     p, inputs, state, _, _ = world("tanh", 1, 1, 3, 2, 4, 1)
     hidden, _ = forward_window(CELLS["tanh"], p, inputs, state)
     np.testing.assert_allclose(hidden[1], np.tanh(inputs[0] @ p["W"] + state @ p["U"] + p["b"]), rtol=1e-12)
+
+
+def test_the_relu_step_is_the_textbook_s_with_the_negative_cut_off() -> None:
+    p, inputs, state, _, _ = world("relu", 1, 1, 3, 2, 4, 1)
+    hidden, _ = forward_window(CELLS["relu"], p, inputs, state)
+    a = inputs[0] @ p["W"] + state @ p["U"] + p["b"]
+    np.testing.assert_allclose(hidden[1], np.where(a > 0, a, 0), rtol=1e-12)
+
+
+def test_the_lstm_step_is_its_equations_written_row_by_row() -> None:
+    p, inputs, state, _, _ = world("lstm", 1, 1, 3, 2, 4, 1)
+    states, _ = forward_window(CELLS["lstm"], p, inputs, state)
+    for x, before, made in zip(inputs[0], state, states[1], strict=True):
+        h, c = before[:4], before[4:]
+        a = np.split(x @ p["W"] + p["b"] + h @ p["U"], 4)
+        i, f, o = (1 / (1 + np.exp(-a[gate])) for gate in (0, 1, 3))
+        memory = f * c + i * np.tanh(a[2])
+        np.testing.assert_allclose(made, np.concatenate([o * np.tanh(memory), memory]), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "forward", "backward"), [("relu", relu_forward, relu_backward), ("lstm", lstm_forward, lstm_backward)]
+)
+@pytest.mark.parametrize("seed", range(8))
+def test_gradients_are_right_also_where_a_bounded_cell_meets_its_limit(
+    name: str, forward: Any, backward: Any, seed: int
+) -> None:
+    limit = 0.5  # met often, and where tanh(c) still has a slope
+    cell = replace(CELLS[name], forward=partial(forward, limit=limit), backward=partial(backward, limit=limit))
+    p, inputs, state, target, weight = world(name, seed, 4, 3, 2, 4, 2)
+    states, _ = forward_window(cell, p, inputs, state)
+    assert (np.abs(states[1:]) == limit).any()
+    made = window_gradients(cell, p, inputs, state, target, weight)
+
+    def loss() -> float:
+        return window_gradients(cell, p, inputs, state, target, weight).loss
+
+    for key in p:
+        assert relative_error(made.parameters[key], numeric(loss, p[key])) < 1e-6
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("size", [1.0, 30.0])
+def test_a_bounded_cell_s_state_stays_in_half_precision_for_ever(cell: str, size: float) -> None:
+    random = np.random.default_rng(0)
+    p = {name: size * value.astype("float32") for name, value in initial_cell(CELLS[cell], 3, 8, random).items()}
+    p["b"] += np.float32(size)
+    states, _ = forward_window(
+        bounded(CELLS[cell]),
+        p,
+        random.normal(size=(3000, 2, 3)).astype("float32"),
+        np.zeros((2, 8 * CELLS[cell].states), "float32"),
+    )
+    assert np.abs(states).max() <= LIMITS.get(cell, 1.0)
+    assert np.isfinite(states.astype("float16")).all()
+
+
+def test_a_limit_that_is_never_met_changes_nothing() -> None:
+    for cell in LIMITS:
+        p, inputs, state, _, _ = world(cell, 3, 5, 3, 2, 4, 1)
+        p["U"] *= 0.1
+        free, _ = forward_window(CELLS[cell], p, inputs, state)
+        held, _ = forward_window(bounded(CELLS[cell]), p, inputs, state)
+        np.testing.assert_array_equal(held, np.clip(free, -50, 50))

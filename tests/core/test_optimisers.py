@@ -1,10 +1,17 @@
-"""Adam and clipping against the published equations, written out number by number."""
+"""The optimisers and clipping against the published equations, written out number by number."""
 
 import numpy as np
 import pytest
 
 from streamrnn.core.backend import Parameters
-from streamrnn.core.optimisers import AdamState, adam_init, adam_update, clip_by_global_norm, global_norm
+from streamrnn.core.optimisers import (
+    OPTIMISERS,
+    AdamState,
+    adam_init,
+    adam_update,
+    clip_by_global_norm,
+    global_norm,
+)
 
 SHAPES = {"W": (3, 2), "b": (2,), "V": (2, 1)}
 
@@ -40,6 +47,62 @@ def test_adam_makes_the_published_steps() -> None:
         for index in np.ndindex(value.shape):
             expected = adam_of_one_number(float(value[index]), [float(g[name][index]) for g in gradients], 0.003)
             assert parameters[name][index] == pytest.approx(expected, rel=1e-12)
+
+
+def slow(name: str, theta: float, gradients: list[float], rate: float) -> float:
+    """The other optimisers, a number at a time, as their papers have them."""
+    velocity = square = 0.0
+    if name == "adamw":  # decay apart from Adam's moments, which see the gradients alone
+        for n in range(1, len(gradients) + 1):
+            step = adam_of_one_number(0.0, gradients[:n], rate) - adam_of_one_number(0.0, gradients[: n - 1], rate)
+            theta = theta - rate * 0.01 * theta + step
+        return theta
+    for g in gradients:
+        if name == "sgd":
+            theta -= rate * g
+        elif name == "momentum":
+            velocity = 0.9 * velocity + g
+            theta -= rate * velocity
+        elif name == "rmsprop":
+            square = 0.99 * square + 0.01 * g**2
+            theta -= rate * g / (square**0.5 + 1e-8)
+    return theta
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "rmsprop", "adamw"])
+def test_every_optimiser_makes_its_published_steps(name: str) -> None:
+    random = np.random.default_rng(7)
+    start, gradients = tree(random), [tree(random, 10.0**-i) for i in range(8)]
+    parameters, state = start, OPTIMISERS[name].init(start)
+    for g in gradients:
+        parameters, state = OPTIMISERS[name].update(parameters, g, state, 0.02)
+    for key, value in start.items():
+        for index in np.ndindex(value.shape):
+            expected = slow(name, float(value[index]), [float(g[key][index]) for g in gradients], 0.02)
+            assert parameters[key][index] == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_every_optimiser_leaves_what_it_was_given_and_keeps_single_precision(name: str) -> None:
+    random = np.random.default_rng(8)
+    parameters, gradients = tree(random, dtype="float32"), tree(random, dtype="float32")
+    before = copied(parameters), copied(gradients)
+    first, state = OPTIMISERS[name].update(parameters, gradients, OPTIMISERS[name].init(parameters), 0.1)
+    again, _ = OPTIMISERS[name].update(parameters, gradients, OPTIMISERS[name].init(parameters), 0.1)
+    OPTIMISERS[name].update(first, gradients, state, 0.1)
+    for key in parameters:
+        np.testing.assert_array_equal(parameters[key], before[0][key])
+        np.testing.assert_array_equal(gradients[key], before[1][key])
+        np.testing.assert_array_equal(first[key], again[key])
+        assert first[key].dtype == "float32"
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_every_optimiser_finds_the_bottom_of_a_bowl(name: str) -> None:
+    parameters, state = {"a": np.array([3.0, -2.0])}, OPTIMISERS[name].init({"a": np.zeros(2)})
+    for _ in range(600):
+        parameters, state = OPTIMISERS[name].update(parameters, {"a": 2.0 * (parameters["a"] - 1.0)}, state, 0.02)
+    np.testing.assert_allclose(parameters["a"], 1.0, atol=0.03)
 
 
 def test_an_update_leaves_what_it_was_given_as_it_was() -> None:

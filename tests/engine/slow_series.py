@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamrnn.core.cells import CELLS
 from streamrnn.engine.forecaster import Forecaster
 from tests.core.slow_anomaly import SlowJudge
 from tests.core.slow_mixture import SlowMixture
@@ -99,7 +98,8 @@ class SlowSeries:
         self.horizons = {h: Horizon(experts, h) for h in horizons}
         self.profiles = SlowProfiles(forecaster.table.season, horizons)
         self.judge = SlowJudge()
-        self.hidden = np.zeros((1, H))
+        self.state = np.zeros((1, forecaster.table.slabs["hidden"].shape[1]))
+        self.hidden = self.state[:, :H]
         self.origins: list[Origin | None] = []
         self.value, self.seen = 0.0, 0
         self.square, self.moves = 0.0, 0
@@ -198,6 +198,6 @@ class SlowSeries:
             inputs.append(clipped(x / math.sqrt(self.input_square[i] + 1e-20), 4.0))
         p = {name: array.astype(float) for name, array in self.model.parameters.items()}
         x_and_embedding = np.array([inputs + [0.0] * 4])
-        cell = CELLS[self.model.settings.cell]
-        self.hidden, _ = cell.forward(p, x_and_embedding @ p["W"] + p["b"], self.hidden)
+        self.state, _ = self.model.cell.forward(p, x_and_embedding @ p["W"] + p["b"], self.state)
+        self.hidden = self.state[:, : self.model.settings.hidden]
         return [float(o) for o in (self.hidden @ p["V"] + p["d"])[0]]

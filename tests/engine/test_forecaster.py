@@ -51,6 +51,8 @@ BY_TIME, BY_STEPS, LONG = Season(24, 24_000.0, 24), Season(9, 0.0, 9), Season(30
         ("shared", "gru", None),
         ("exact", "tanh", LONG),
         ("exact", "gru", BY_STEPS),
+        ("shared", "relu", None),
+        ("exact", "lstm", BY_TIME),
     ],
 )
 def test_the_forecaster_does_what_the_recipe_says_a_series_at_a_time(

@@ -20,7 +20,7 @@ SETTINGS = st.builds(
     ForecastSettings,
     features=st.integers(1, 3),
     horizons=st.sampled_from([(1,), (1, 4), (3,), (1, 2, 24)]),
-    cell=st.sampled_from(["gru", "tanh"]),
+    cell=st.sampled_from(["gru", "tanh", "relu", "lstm"]),
     hidden=st.just(8),
     readout=st.sampled_from(["exact", "shared"]),
     window=st.sampled_from([4, 8, 16]),

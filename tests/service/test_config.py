@@ -249,9 +249,8 @@ def test_every_key_of_features_to_come_exists(key: str) -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        "anomalies.topic=a", "model.cell=lstm", "model.cell=relu", "model.layers=2",
-        "learning.optimiser=sgd", "compute.backend=cupy", "http.token=t", "http.tls_cert_file=c",
-        "http.tls_key_file=k",
+        "anomalies.topic=a", "model.layers=2", "learning.optimiser=sgd", "compute.backend=cupy", "http.token=t",
+        "http.tls_cert_file=c", "http.tls_key_file=k",
     ],
 )  # fmt: skip
 def test_what_is_not_built_yet_is_refused(given: str) -> None:
@@ -263,6 +262,11 @@ def test_what_is_built_is_taken() -> None:
     given = ["model.cell=tanh", "output.steps=all", "compute.backend=numpy", "model.layers=1", "http.token=null"]
     config = load_config(None, [*given, "kafka.delivery=at_least_once"], {})
     assert (config.model.cell, config.output.steps, config.kafka.delivery) == ("tanh", "all", "at_least_once")
+
+
+@pytest.mark.parametrize("cell", ["tanh", "relu", "gru", "lstm"])
+def test_every_cell_can_be_chosen(cell: str) -> None:
+    assert load_config(None, [f"model.cell={cell}"], {}).model.cell == cell
 
 
 def test_signing_on_needs_all_three_of_mechanism_user_and_password() -> None:

@@ -1,0 +1,1 @@
+"""Numbers that PyTorch computed, which our networks must reproduce."""
