@@ -9,11 +9,15 @@ SEED ?= 1
 BROKERS ?= 1
 MINUTES ?= 5
 
-.PHONY: demo test test-fast chaos chaos-hour fuzz format lint types benchmark clean
+.PHONY: demo test test-fast test-deploy chaos chaos-hour fuzz format lint types benchmark clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+$(VENV)/.installed-deploy: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[deploy]'
 	touch $@
 
 demo: $(READY)
@@ -23,7 +27,10 @@ test: $(READY)  ## everything, the real broker included
 	$(BIN)/pytest
 
 test-fast: $(READY)  ## everything but the broker's tests, on all cores
-	$(BIN)/pytest --numprocesses auto --dist worksteal -m 'not kafka'
+	$(BIN)/pytest --numprocesses auto --dist worksteal -m 'not kafka and not deploy'
+
+test-deploy: $(VENV)/.installed-deploy  ## what needs promtool, Prometheus, systemd, kubectl, and root for a systemd of its own
+	$(BIN)/pytest -m deploy
 
 chaos: $(READY)  ## real workers and brokers tortured for SECONDS, from a SEED, with 1 or 3 BROKERS
 	$(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) --brokers $(BROKERS)

@@ -1,5 +1,6 @@
 """From the configuration to the objects that it describes."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from streamrnn.engine.settings import ForecastSettings
 from streamrnn.service.metrics import Metrics
 from streamrnn.service.model_file import read_model
 from streamrnn.service.settings import Config
+from streamrnn.service.systemd import ServiceManager
 from streamrnn.service.task import TaskSettings
 from streamrnn.transport.contract import StateStore, Transport
 from streamrnn.transport.file import FileSettings, FileTransport
@@ -155,4 +157,5 @@ def worker(config: Config, *, http: bool = True) -> "Worker":
         metrics(config),
         shutdown_timeout=config.shutdown_timeout,
         http=(config.http.host, config.http.port) if http else None,
+        manager=ServiceManager.of(os.environ),
     )

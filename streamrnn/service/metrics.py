@@ -5,7 +5,14 @@ from contextlib import suppress
 
 import numpy as np
 from numpy.typing import ArrayLike
-from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from streamrnn.service.histogram import ArrayHistogram
 from streamrnn.service.states import State
@@ -28,6 +35,7 @@ class Metrics:
         # Else every counter gets a gauge beside it that says when it was made, which nobody reads.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)  # CPU, memory and start of the process, under the names that all have
         self._partitions: dict[tuple[str, int], PartitionMetrics] = {}
 
         def counter(name: str, documentation: str, labels: Sequence[str] = _PARTITION) -> Counter:

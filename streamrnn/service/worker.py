@@ -12,6 +12,7 @@ from streamrnn.service.compute import ComputeThread
 from streamrnn.service.http import HttpServer
 from streamrnn.service.metrics import Metrics
 from streamrnn.service.states import State
+from streamrnn.service.systemd import ServiceManager
 from streamrnn.service.task import Task, TaskSettings
 from streamrnn.transport.contract import PartitionError, PartitionId, Transport
 
@@ -37,9 +38,10 @@ class Worker:
         *,
         shutdown_timeout: float,
         http: tuple[str, int] | None = None,
+        manager: ServiceManager | None = None,
     ) -> None:
         self._make_transport, self._settings, self._metrics = make_transport, settings, metrics
-        self._shutdown_timeout = shutdown_timeout
+        self._shutdown_timeout, self._manager = shutdown_timeout, manager
         self._server = HttpServer(*http, self, metrics.render) if http else None
         self._compute = ComputeThread()
         self._transport: Transport | None = None
@@ -130,6 +132,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        told = asyncio.create_task(self._manager.follow(self)) if self._manager else None
         try:
             if self._server:
                 await self._server.start()
@@ -140,10 +143,15 @@ class Worker:
                 raise self._fatal
             return 0
         finally:
+            if self._manager:
+                self._manager.stopping(self)
             await self._leave()
             if self._server:
                 await self._server.stop()
             self._compute.close()
+            if told and self._manager:
+                told.cancel()
+                self._manager.close()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
 
