@@ -88,11 +88,12 @@ def test_a_drop_fences_the_living_task_which_rebuilds_and_forecasts_each_record_
     assert f"{world.topic}[0]" not in told.stdout
     assert cells(world.command("state", "show").stdout, 1)[1] == "none"
     world.feed(100, 200)
-    until(lambda: "there is no state for the committed offset 200" in world.log.read_text())
+    until(lambda: "there is no state for the committed offset" in world.log.read_text())
     world.settled(200)
     world.feed(200, 220)
     assert world.forecast_once(220, 0) and world.forecast_once(220, 1)
-    assert f"{world.topic}[1]: replayed 200 records" in world.log.read_text()
+    replayed = re.search(rf"{world.topic}\[1\]: replayed (\d+) records from 0", world.log.read_text())
+    assert replayed and 100 < int(replayed[1]) <= 200
     assert f"{world.topic}[0]: replayed" not in world.log.read_text()
     assert world.worker.stop() == 0
     row = cells(world.command("state", "show", "--partition", "1").stdout, 1)
