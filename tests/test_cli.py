@@ -4,7 +4,6 @@ import contextlib
 import gzip
 import io
 import json
-import os
 import re
 import signal
 import socket
@@ -29,12 +28,6 @@ CSV = """time,a,b
 2024-01-01 02:00,2.5,
 2024-01-01 03:00,3,13
 """
-
-
-@pytest.fixture(autouse=True)
-def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("STREAMRNN__")]:
-        monkeypatch.delenv(name)
 
 
 @pytest.fixture

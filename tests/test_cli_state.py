@@ -24,12 +24,6 @@ from tests.service.program import COMMAND, ROOT, environment, lines_of, parsed, 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("STREAMRNN__")]:
-        monkeypatch.delenv(name)
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A working folder with a configuration from file to file and 400 lines of 4 streams."""

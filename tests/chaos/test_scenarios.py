@@ -36,10 +36,7 @@ def test_without_its_state_topic_a_task_rebuilds_its_state_from_the_input_and_pu
     worked(world)
     committed = world.offsets()[0]
     world.broker.delete_topic(world.state_topic)
-    world.feed(100)
-    world.worker.start()
-    world.all_forecast()
-    assert world.worker.stop() == 0
+    worked(world, 100)
     world.says(f"there is no state for the committed offset {committed}: rebuilding it from the input")
     # all of the input is less than an hour old, so that the state is what it was
     assert world.verdict().wrong == []
@@ -83,11 +80,8 @@ def test_when_the_groups_offsets_have_expired_a_task_goes_on_at_its_snapshot_and
     worked(world)
     snapshot = world.offsets()[2]
     world.broker.delete_group(str(world.settings["app_id"]))
-    world.feed(100)
-    world.worker.start()
-    world.all_forecast()
+    worked(world, 100)
     world.says(f"the group's offset is gone; going on at the snapshot's {snapshot}")
-    assert world.worker.stop() == 0
     # the last snapshot was that of a clean stop, so that nothing is published again
     assert world.verdict().wrong == []
 
