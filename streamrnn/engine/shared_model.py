@@ -174,11 +174,12 @@ class SharedModel:
             return
         target = xp.where(known, target, xp.float32(0))
         starts = starts.astype("float32")
-        made = window_gradients(self.cell, self.parameters, x, starts, target, known * self.loss_weight)
-        gradients, norm = clip_by_global_norm(made.parameters, self.settings.clip_norm)
-        learnt.loss, learnt.gradient_norm = made.loss, norm
         rate = self.guard.rate * self.settings.rate / (1.0 + self.updates / RATE_DECAY) ** 0.5
-        parameters, adam = adam_update(self.parameters, gradients, self.adam, rate)
+        with np.errstate(over="ignore", invalid="ignore"):  # the guard judges what came of it
+            made = window_gradients(self.cell, self.parameters, x, starts, target, known * self.loss_weight)
+            gradients, norm = clip_by_global_norm(made.parameters, self.settings.clip_norm)
+            parameters, adam = adam_update(self.parameters, gradients, self.adam, rate)
+        learnt.loss, learnt.gradient_norm = made.loss, norm
         careful = self.guard.rate
         if not self.guard.stands(made.loss, norm, parameters):
             learnt.rollbacks += 1
