@@ -6,7 +6,9 @@ brokers are one cluster when they share `voters` and `cluster_id`; another liste
 
 import asyncio
 import atexit
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -92,11 +94,19 @@ def jars() -> Path:
     return cache
 
 
+_PORTS = iter(random.Random().sample(range(10240, 32768), 32768 - 10240))
+
+
 def free_port() -> int:
-    """A TCP port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nothing listens on, never given twice, and none that the system gives to outgoing connections.
+
+    A broker that is down for a moment would else find its port taken by a client that tries to reach it.
+    """
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise BrokerError("no TCP port between 10240 and 32767 is free")
 
 
 class Broker:
