@@ -5,6 +5,7 @@ A line's task, partition and offset are given as `logger.info("...", extra={"tas
 
 import json
 import logging
+import re
 import sys
 import time
 from typing import Literal, TextIO
@@ -13,6 +14,11 @@ FIELDS = ("task", "partition", "offset")
 # These speak of every reconnection; what matters of it is told once by ourselves.
 _TALKATIVE = ("aiokafka", "aiohttp", "asyncio")
 _REPEATED_EVERY = 30.0  # seconds
+# A bootstrap that is cancelled forgets its connection, which closes itself when it is collected (aiokafka 0.14):
+# what asyncio then says of it, or of its reader.
+_FORGOTTEN = re.compile(
+    r"Unclosed AIOKafkaConnection|was destroyed but it is pending.*AIOKafkaConnection\._read", re.S
+)
 
 
 def setup(level: str, format: Literal["text", "json"], stream: TextIO | None = None) -> None:  # noqa: A002
@@ -41,6 +47,8 @@ class _Handler(logging.StreamHandler[TextIO]):
 class _Calm(logging.Filter):
     """Lets the Kafka client say the same thing again only after a while, and never with a traceback.
 
+    Of the connections that it forgets nothing is said.
+
     A broker that is away makes it write some ten errors a second, for each connection (aiokafka 0.14).
     """
 
@@ -49,6 +57,8 @@ class _Calm(logging.Filter):
         self._told: dict[tuple[str, str], float] = {}  # when, by logger and message without its arguments
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if record.name == "asyncio":
+            return not _FORGOTTEN.search(record.getMessage())
         if not record.name.startswith("aiokafka"):
             return True
         record.exc_info = None

@@ -93,8 +93,9 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
     complaints: list[dict[str, Any]] = []
 
     def complain(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        # aiokafka 0.14 forgets the connection of a bootstrap that is cancelled; its finaliser closes it
-        if context["message"] != "Unclosed AIOKafkaConnection":
+        # aiokafka 0.14 forgets the connection of a cancelled bootstrap; its finaliser closes it and its reader
+        reader = "AIOKafkaConnection._read" in repr(context.get("task"))
+        if context["message"] != "Unclosed AIOKafkaConnection" and not reader:
             complaints.append(context)
 
     async def watched() -> None:
