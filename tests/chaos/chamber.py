@@ -123,12 +123,19 @@ class Chamber:
 
     async def joined(self, worker: Daemon) -> None:
         """Wait, not for ever, until this worker has been given its partitions and all of them run."""
+        await self._answers(worker, "/readyz")
+
+    async def up(self, worker: Daemon) -> None:
+        """Wait, not for ever, until this worker's process listens: before that a signal just ends it."""
+        await self._answers(worker, "/healthz")
+
+    async def _answers(self, worker: Daemon, path: str) -> None:
         port = self.ports[self.workers.index(worker)]
         for _ in range(100):
-            await asyncio.sleep(0.1)
             with contextlib.suppress(OSError):
-                if (await asyncio.to_thread(get, port, "/readyz"))[0] == 200:
+                if (await asyncio.to_thread(get, port, path))[0] == 200:
                     return
+            await asyncio.sleep(0.1)
 
     # The session.
 

@@ -26,6 +26,7 @@ async def kill(chamber: "Chamber") -> None:
 async def terminate(chamber: "Chamber") -> None:
     """SIGTERM: exit code 0 in time."""
     worker = chamber.some_worker()
+    await chamber.up(worker)
     worker.send(signal.SIGTERM)
     code = await asyncio.to_thread(worker.wait, STOPPED_WITHIN)
     if code != 0:
@@ -67,6 +68,7 @@ async def leave(chamber: "Chamber") -> None:
         await join(chamber)
         return
     worker = chamber.some_worker()
+    await chamber.up(worker)
     worker.send(signal.SIGTERM)
     await asyncio.to_thread(worker.wait, STOPPED_WITHIN)
 
