@@ -52,6 +52,8 @@ class Worker:
         self._fatal: FatalError | None = None
         self._joined = False
         self._trouble: str | None = "not connected yet"
+        self._not_ready: str | None = None  # the reason, and when it was last looked at as new or told
+        self._told = 0.0
 
     # Health, for the endpoints.
 
@@ -180,6 +182,7 @@ class Worker:
         assert self._transport is not None
         transport = self._transport
         while not self._stop.is_set():
+            self._tell_why_not_ready()
             if transport.ended and self._joined:
                 if all(task.idle for task in self.tasks.values()):
                     return True
@@ -198,6 +201,15 @@ class Worker:
                 await self._abandon()
                 return False
         return True
+
+    def _tell_why_not_ready(self) -> None:
+        """Once in a while, where it lasts: a group that nobody coordinates, say, gives no error."""
+        reason, now = self.ready(), time.monotonic()
+        if reason != self._not_ready:
+            self._not_ready, self._told = reason, now
+        elif reason and now - self._told >= TELL_EVERY:
+            self._told = now
+            log.warning("still not ready: %s", reason)
 
     async def _abandon(self) -> None:
         """The connection is of no more use: drop every task as it is, and the transport."""

@@ -81,6 +81,7 @@ class Chamber:
         self.feed = Feed(setting.seed, setting.streams, PARTITIONS, setting.poison)
         self.watcher = Watcher(PARTITIONS)
         self.wrong: list[str] = []
+        self.helped: Counter[int] = Counter()  # brokers by port: coordinators that were lost, and brought back
         self.ports = [free_port() for _ in range(WORKERS)]
         self.workers = [
             Daemon(
@@ -188,10 +189,7 @@ class Chamber:
                     worker.start()
             over = time.monotonic()
             if not await self.watcher.caught_up(time.time(), RECOVERED_WITHIN):
-                seen = self.watcher.seen()
-                self.wrong.append(
-                    f"{RECOVERED_WITHIN:g} s after {kind!r} not every partition forecasts again: {seen}"
-                )
+                kind = await self._helped(kind)
             for helper in helpers:
                 if helper.done():
                     helper.result()
@@ -199,6 +197,17 @@ class Chamber:
             outcome.felt.append(Felt(kind, worst))
             elapsed = now - end + self.setting.seconds
             print(f"{elapsed:6.0f} s  {kind}: felt for {worst:.1f} s, at rest {now - over:.1f} s later", flush=True)
+
+    async def _helped(self, kind: str) -> str:
+        """Do what an operator would where a broker has given its group coordinator up: no client can go on then."""
+        lost = [broker for broker in self.cluster.brokers if broker.lost_coordinators() > self.helped[broker.port]]
+        for broker in lost:
+            self.helped[broker.port] = broker.lost_coordinators()
+            await asyncio.to_thread(broker.restart)
+        if not lost or not await self.watcher.caught_up(time.time(), RECOVERED_WITHIN):
+            seen = self.watcher.seen()
+            self.wrong.append(f"{RECOVERED_WITHIN:g} s after {kind!r} not every partition forecasts again: {seen}")
+        return f"{kind}; the broker's group coordinator ended (KAFKA-19862), broker restarted" if lost else kind
 
     def _draw(self) -> tuple[Fault, str]:
         (kind,) = self.random.choices(list(SINGLE), [weight for _, weight in SINGLE.values()])

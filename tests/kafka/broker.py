@@ -232,6 +232,10 @@ class Broker:
         if self._process is not None:
             self._process.wait(30)
 
+    def lost_coordinators(self) -> int:
+        """How often its group coordinator has given itself up, as it may after a crash (KAFKA-19862, Kafka 4.1)."""
+        return (self.folder / "broker.log").read_text(errors="replace").count("out of sync with the underlying log")
+
     def freeze(self) -> None:
         """Hang (SIGSTOP): connections stay open, nothing is answered."""
         self._signal(signal.SIGSTOP)
