@@ -1,8 +1,18 @@
 """What holds for all tests."""
 
 import os
+from pathlib import Path
 
 import pytest
+
+MARKED = {"kafka": "kafka", "chaos": "kafka", "deploy": "deploy"}  # what all tests of a folder need
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder in MARKED:
+            item.add_marker(MARKED[folder])
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,6 @@
 """The chamber's tests need a real broker; theirs forgets sessions and transactions sooner than a default one."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -10,19 +9,12 @@ from tests.kafka.conftest import unique
 
 __all__ = ["unique"]
 
-HERE = Path(__file__).parent
 IMPATIENT = {
     "group.min.session.timeout.ms": "1000",
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
     "auto.create.topics.enable": "false",
     "message.max.bytes": str(12 << 20),
 }
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.kafka)
 
 
 @pytest.fixture(scope="package")

@@ -3,20 +3,11 @@
 import itertools
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from streamrnn.transport.kafka import KafkaSettings
 from tests.kafka.broker import Broker, close_broker, open_broker
-
-HERE = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.kafka)
 
 
 @pytest.fixture(scope="session")
