@@ -23,6 +23,7 @@ from streamrnn.transport.kafka_connection import (
     log,
     refusal,
 )
+from streamrnn.transport.kafka_group import committed_offsets
 from streamrnn.transport.kafka_partition import KafkaPartition
 from streamrnn.transport.kafka_records import BulkResults, empty_batch, raw_batch
 from streamrnn.transport.kafka_topics import Topics, prepare_topics, too_few_partitions
@@ -167,14 +168,21 @@ class KafkaTransport:
                 self._looked = time.monotonic()
             return topics
 
-    async def offsets_of(self, source: TopicPartition) -> Offsets:
+    async def offsets_of(self, source: TopicPartition, marked: TopicPartition) -> tuple[Offsets, str]:
+        """Where the group stands in an input partition, and what stands beside its offset in another."""
         with kafka_call(f"{source.topic}[{source.partition}]: its offsets could not be read"):
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 consumer = self._client()
-                committed = await consumer.committed(source)
+                found = await committed_offsets(consumer, [source, marked])
                 earliest = (await consumer.beginning_offsets([source]))[source]
                 end = (await consumer.end_offsets([source]))[source]
-        return Offsets(committed, earliest, end)
+        committed = found[source].offset if source in found else None
+        return Offsets(committed, earliest, end), found[marked].metadata if marked in found else ""
+
+    async def end_of(self, place: TopicPartition) -> int:
+        """Where this partition's log ends."""
+        end: int = (await self._client().end_offsets([place]))[place]
+        return end
 
     async def commit_offset(self, source: TopicPartition, offset: int) -> None:
         """Commit as the group's member: at least once."""

@@ -6,6 +6,7 @@ whoever had the partition before.
 """
 
 import asyncio
+import uuid
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,8 @@ class KafkaPartition:
         self._snapshot: AIOKafkaProducer | None = None
         self._dead: str | None = None
         self._committed = -1  # the newest offset that this handle has committed
+        self._state = TopicPartition(settings.state_topic, partition.partition)
+        self._mark: str | None = None  # what `fence` committed beside the offset, until it has been seen
 
     @property
     def max_output_bytes(self) -> int:
@@ -90,28 +93,48 @@ class KafkaPartition:
                     await output.partitions_for(settings.output_topic)
                     await output.partitions_for(settings.dead_letter_topic)
                     await snapshot.partitions_for(settings.state_topic)
+                    if settings.exactly_once:
+                        await self._leave_mark(output)
         except BaseException as error:
             self._dead = self._dead or "it could not be fenced"
             if isinstance(error, BaseExceptionGroup):  # of the two producers, the first that failed
                 raise refusal(f"{self.id}: the producers could not be started", error.exceptions[0]) from error
             raise
 
+    async def _leave_mark(self, producer: AIOKafkaProducer) -> None:
+        """Commit a mark as the group's offset in the state topic: who reads it reads all that was committed before.
+
+        A broker that stood still for a while answers with the offsets of that time, until it learns that another one
+        coordinates the group. It cannot commit, and the client cannot tell (aiokafka 0.14).
+        """
+        self._mark = uuid.uuid4().hex
+        end = await self._transport.end_of(self._state)  # so that nobody sees a lag there
+        await producer.begin_transaction()
+        await producer.send_offsets_to_transaction(
+            {self._state: OffsetAndMetadata(end, self._mark)}, self._settings.app_id
+        )
+        await producer.commit_transaction()
+
     async def restore(self) -> StoredSnapshot | None:
         self._live("restore")
         return await read_snapshot(self._settings, self.id.partition)
 
     async def offsets(self) -> Offsets:
-        """As promised; what this handle has committed is in it.
+        """As promised; what this handle and its predecessors have committed is in it.
 
         The broker answers a commit before a reader sees the offset, and the client cannot ask for the stable one
-        (aiokafka 0.14). A predecessor's commit is complete once `fence` has returned.
+        (aiokafka 0.14).
         """
         give_up = asyncio.get_running_loop().time() + SETTLE_TIMEOUT
         while True:
-            offsets = await self._transport.offsets_of(self._source)
-            committed = -1 if offsets.committed is None else offsets.committed
-            if committed >= self._committed or asyncio.get_running_loop().time() > give_up:
-                return offsets
+            offsets, mark = await self._transport.offsets_of(self._source, self._state)
+            late = asyncio.get_running_loop().time() > give_up
+            if self._mark is None or mark == self._mark:
+                self._mark = None
+                if late or self._committed <= (-1 if offsets.committed is None else offsets.committed):
+                    return offsets
+            elif late:
+                raise TransportError(f"{self.id}: the group's coordinator does not know what was committed just now")
             await asyncio.sleep(0.01)
 
     async def offset_before(self, offset: int, seconds: float) -> int:

@@ -16,6 +16,7 @@ from streamrnn.transport.kafka_connection import (
     drop_consumer,
     kafka_call,
 )
+from streamrnn.transport.kafka_group import committed_offsets
 
 HEADER = "header"  # the key of a snapshot's header; pages have keys of their own
 FETCH_BYTES = 32 << 20
@@ -77,7 +78,8 @@ async def committed_and_log(
     place = TopicPartition(settings.input_topic, partition)
     what = f"{place.topic}[{place.partition}]: its offsets could not be read"
     async with _reader(settings, place, what, "read_committed", settings.app_id) as (consumer, _):
-        committed: int | None = await consumer.committed(place)
+        found = await committed_offsets(consumer, [place])
+        committed = found[place].offset if place in found else None
         if not exists:
             return committed, None
         earliest = (await consumer.beginning_offsets([place]))[place]

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -20,7 +21,7 @@ def main() -> int:
     parser.add_argument("--streams", type=int, default=2000)
     parser.add_argument("--rate", type=float, help="records a second (1000 with one broker, 300 with three)")
     parser.add_argument("--static", action="store_true", help="workers are static members of the group")
-    parser.add_argument("--keep", type=Path, help="keep logs and files here")
+    parser.add_argument("--keep", type=Path, help="keep logs and files here, also where nothing was wrong")
     given = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it speaks of every fault
     setting = Setting(
@@ -31,11 +32,14 @@ def main() -> int:
         rate=given.rate or (1000.0 if given.brokers == 1 else 300.0),
         static=given.static,
     )
-    with tempfile.TemporaryDirectory(prefix="streamrnn-chaos-") as temporary:
-        folder = given.keep or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        report = asyncio.run(session(setting, folder))
+    folder = given.keep or Path(tempfile.mkdtemp(prefix="streamrnn-chaos-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    report = asyncio.run(session(setting, folder))
     print(report)
+    if report.wrong:
+        print(f"logs and files are in {folder}")
+    elif not given.keep:
+        shutil.rmtree(folder)
     return 1 if report.wrong else 0
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import itertools
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
@@ -13,13 +15,15 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.protocol.commit import OffsetFetchRequest, OffsetFetchResponse_v3
 from aiokafka.structs import TopicPartition
 
 from streamrnn.engine.snapshot import SnapshotPages
 from streamrnn.errors import FatalError, RefusedError, TransportError
-from streamrnn.transport import kafka_connection
+from streamrnn.transport import kafka, kafka_connection, kafka_partition
 from streamrnn.transport.contract import DeadLetter, EncodedBatch, PartitionError, PartitionId, RawBatch
 from streamrnn.transport.kafka import KafkaPartition, KafkaSettings, KafkaTransport
+from streamrnn.transport.kafka_group import committed_offsets
 from tests.kafka.broker import BorrowedBroker, Broker, free_port, open_broker
 from tests.kafka.plain_clients import PATIENCE, administrator, read, write
 
@@ -135,20 +139,84 @@ def test_a_commit_of_an_old_life_fails_after_the_successors_fence_and_shows_noth
 ) -> None:
     async def scenario() -> None:
         broker.create_topic(settings.input_topic)
-        async with life(settings) as old_life, handle(old_life, settings) as old:
+        async with life(settings) as transport, handle(transport, settings) as old:
             await old.commit([outputs("a")], [], 1)
-            new_life = KafkaTransport(settings)
-            try:
-                async with handle(new_life, settings) as new:
-                    with pytest.raises(TransportError, match="the commit of offset 2 failed"):
-                        await old.commit([outputs("b")], [letter(b"x")], 2)
-                    await new.commit([outputs("c")], [], 3)
-            finally:
-                await new_life.stop()
+            async with handle(transport, settings) as new:
+                with pytest.raises(TransportError, match="the commit of offset 2 failed"):
+                    await old.commit([outputs("b")], [letter(b"x")], 2)
+                await new.commit([outputs("c")], [], 3)
             with pytest.raises(TransportError, match="on a handle that is no more"):
                 await old.commit([], [], 4)
         assert [record.key for record in await read(broker.bootstrap_servers, settings.output_topic)] == [b"a", b"c"]
         assert await read(broker.bootstrap_servers, settings.dead_letter_topic) == []
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("stale_answers", [3, sys.maxsize], ids=["for a while", "for ever"])
+def test_offsets_of_a_coordinator_that_has_missed_the_newest_are_not_believed(
+    broker: Broker, settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch, stale_answers: int
+) -> None:
+    """A broker that stood still answers as it would have answered then."""
+    monkeypatch.setattr(kafka_partition, "SETTLE_TIMEOUT", 1.0)
+
+    async def scenario() -> None:
+        broker.create_topic(settings.input_topic)
+        async with life(settings) as transport:
+            async with handle(transport, settings) as partition:
+                await partition.commit([outputs("a")], [], 1)
+                source = TopicPartition(settings.input_topic, 0)
+                then = await until_known(transport, source, 1)
+                await partition.commit([outputs("b")], [], 2)
+            left = itertools.repeat(then, stale_answers)
+
+            async def answer(*asked: Any) -> Any:
+                return next(left, None) or await committed_offsets(*asked)
+
+            monkeypatch.setattr(kafka, "committed_offsets", answer)
+            async with handle(transport, settings) as partition:
+                if stale_answers == sys.maxsize:
+                    with pytest.raises(TransportError, match="does not know what was committed just now"):
+                        await partition.offsets()
+                else:
+                    assert (await partition.offsets()).committed == 2
+            monkeypatch.undo()
+
+    run(scenario())
+
+
+async def until_known(transport: KafkaTransport, place: TopicPartition, offset: int) -> Any:
+    """What the group's coordinator answers as soon as it tells of this offset."""
+    while True:
+        found = await committed_offsets(transport._client(), [place])
+        if place in found and found[place].offset == offset:
+            return found
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("code", [14, 15, 16], ids=["it loads", "there is none", "it is another"])
+def test_a_coordinator_that_cannot_answer_is_not_taken_to_know_of_no_offset(
+    broker: Broker, settings: KafkaSettings, code: int
+) -> None:
+    async def scenario() -> None:
+        broker.create_topic(settings.input_topic)
+        source = TopicPartition(settings.input_topic, 0)
+        async with life(settings) as transport, handle(transport, settings) as partition:
+            await partition.commit([outputs("a")], [], 1)
+            await until_known(transport, source, 1)
+            coordinator = transport._client()._coordinator
+            ask = coordinator._send_req
+            answers: list[OffsetFetchResponse_v3] = []
+
+            async def answer(request: Any) -> Any:
+                if isinstance(request, OffsetFetchRequest) and len(answers) < 3:
+                    answers.append(OffsetFetchResponse_v3(throttle_time_ms=0, topics=[], error_code=code))
+                    return answers[-1]
+                return await ask(request)
+
+            coordinator._send_req = answer
+            assert (await partition.offsets()).committed == 1
+            assert len(answers) == 3
 
     run(scenario())
 
