@@ -26,7 +26,6 @@ class Slice:
     next_offset: int
     scores: Scores
     progress: Progress
-    streams: int
     seconds: float
 
 
@@ -102,9 +101,13 @@ class Processor:
             next_offset=raw.next_offset,
             scores=forecasts.scores,
             progress=self.forecaster.progress(),
-            streams=len(self.forecaster.table),
             seconds=time.perf_counter() - began,
         )
+
+    @property
+    def streams(self) -> int:
+        """How many are known."""
+        return len(self.forecaster.table)
 
     def capture(self, offset: int) -> tuple[SnapshotPages, float]:
         """The state as it is now, and the CPU seconds that took. Raises SnapshotError where it must not be kept."""

@@ -83,7 +83,6 @@ class Task:
         self._slice_due = 0.0
         self.position: int | None = None  # next offset to compute
         self.end: int | None = None
-        self._streams = 0
 
     # What the worker calls.
 
@@ -142,7 +141,7 @@ class Task:
             "committed": self._publisher and self._publisher.committed,
             "snapshot": self._publisher and self._publisher.snapshot,
             "lag": lag,
-            "streams": self._streams,
+            "streams": self._processor.streams,
         }
 
     # Its life.
@@ -199,6 +198,7 @@ class Task:
         if stored is not None:
             publisher.snapshot = await self._compute.run(self._processor.restore, stored)
             del stored
+            self._metrics.streams(self._processor.streams, 0)
             self._all_metrics.restore.observe(time.monotonic() - began)
         await self._take_position(handle, publisher)
         if not self._closing:
@@ -272,7 +272,6 @@ class Task:
             made = await self._compute.run(self._processor.process, raw, 1 << 62, publish=False)
             replayed += len(raw)
             self.position = min(end, made.next_offset)
-            self._streams = made.streams
             self._metrics.replayed(len(raw))
             self._flow()
         return replayed
@@ -420,10 +419,9 @@ class Task:
             await asyncio.sleep(LAG_EVERY)
 
     def _account(self, raw: RawBatch, made: Slice) -> None:
-        self._streams = made.streams
         m, learnt, scores = self._metrics, made.progress.learnt, made.scores
         m.consumed(len(raw))
-        m.streams(made.streams, 0)
+        m.streams(self._processor.streams, 0)
         for reason, number in made.progress.evicted.items():
             m.evicted(reason, number)
         told = learnt.updates > 0
