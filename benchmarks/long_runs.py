@@ -5,7 +5,7 @@
     python -m benchmarks.long_runs backlog [--records 5000000]         a start with all of that waiting
     python -m benchmarks.long_runs recovery [--streams 1000 100000]    seconds from a start to forecasts
     python -m benchmarks.long_runs keys [--number 10000000]            every record of another stream
-    python -m benchmarks.long_runs hot [--records 500000]              99 of 100 records of one stream
+    python -m benchmarks.long_runs hot [--records 100000]              99 of 100 records of one stream
 
 Each prints a table; docs/reliability.md holds what they printed.
 """
@@ -326,7 +326,7 @@ def main() -> None:
     one.add_argument("--number", type=int, default=10_000_000)
     one.add_argument("--kept", type=int, default=10_000)
     one = runs.add_parser("hot")
-    one.add_argument("--records", type=int, default=500_000)
+    one.add_argument("--records", type=int, default=100_000)
     one.add_argument("--share", type=float, default=0.99)
     given = vars(parser.parse_args())
     RUNS[given.pop("run")](**given)
