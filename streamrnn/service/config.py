@@ -67,7 +67,7 @@ class _Reading:
                 self.problems.append(
                     f"{_where(node, tree)}: {key}: is not a setting.{_suggestion(key, list(fields), prefix)}"
                 )
-            elif isinstance(node, Broken):
+            elif isinstance(node, Broken) or (not _is_section(fields[name].type) and _holds_broken(node)):
                 self.failed.add(key)
             elif _is_section(fields[name].type):
                 values[name] = self._subsection(fields[name].type, node, key)
@@ -91,6 +91,11 @@ class _Reading:
                 f"{node.where}: {key}: {_quoted(node, key)} is not a section. Give keys below it: {names}"
             )
         return kind()
+
+
+def _holds_broken(node: Tree) -> bool:
+    """Lists that hold something broken are broken themselves, sections go on without it."""
+    return isinstance(node, Broken) or (isinstance(node, Section) and any(map(_holds_broken, node.entries.values())))
 
 
 def _typed(kind: Any, node: Text | Items | Section, key: str) -> object:

@@ -425,3 +425,9 @@ def test_a_process_that_read_every_kind_of_setting_ends_well() -> None:
     sets = ["input.fields.value=[a]", "input.missing=[1]", "model.cell=tanh", "state.ttl=1s", "app_id=a"]
     code = f"from streamrnn.service.config import load_config; load_config(None, {sets!r}, {{}})"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("key", ["app_id", "model", "input.missing", "input.fields"])
+def test_a_reference_that_is_not_closed_is_told_wherever_it_stands(tmp_path: Path, key: str) -> None:
+    with pytest.raises(ConfigError, match=r"\$\{"):
+        load("", tmp_path, [f'{key}={{"value": "${{"}}'])
