@@ -8,7 +8,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import asyncio
 import contextlib
-import gc
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from streamrnn import __version__
 from streamrnn.cli_options import configured, load, out
 from streamrnn.cli_state import state
 from streamrnn.errors import ConfigError, StreamRNNError
+from streamrnn.service.allocation import collect_seldom, keep_freed_memory
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,6 +33,7 @@ PLOT_ROWS = 240
 
 def main() -> NoReturn:
     """The entry point. Every foreseen error ends in one message on stderr and the contract's exit code."""
+    keep_freed_memory()
     try:
         commands(prog_name="streamrnn", standalone_mode=False)
     except click.ClickException as error:
@@ -87,9 +88,7 @@ def run(path: Path, sets: tuple[str, ...]) -> None:
     log.setup(config.log.level, config.log.format)
     _introduce(config)
     worker = assembly.worker(config)
-    # what lives long is left alone, and the many records of a slice do not start a collection each
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    collect_seldom()
     asyncio.run(worker.run())
 
 
