@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import asyncio
 import contextlib
+import gc
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from streamrnn import __version__
 from streamrnn.cli_options import configured, load, out
 from streamrnn.cli_state import state
 from streamrnn.errors import ConfigError, StreamRNNError
-from streamrnn.service.allocation import collect_seldom, keep_freed_memory
+from streamrnn.service.allocation import keep_freed_memory
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -88,7 +89,7 @@ def run(path: Path, sets: tuple[str, ...]) -> None:
     log.setup(config.log.level, config.log.format)
     _introduce(config)
     worker = assembly.worker(config)
-    collect_seldom()
+    gc.freeze()  # what is there by now stays, and is not looked through again and again
     asyncio.run(worker.run())
 
 

@@ -45,7 +45,7 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 
 class _Calm(logging.Filter):
-    """Lets the Kafka client say the same thing again only after a while, and never with a traceback.
+    """Lets the Kafka client say the same thing again only after a while, and on one line.
 
     Of the connections that it forgets nothing is said.
 
@@ -61,8 +61,10 @@ class _Calm(logging.Filter):
             return not _FORGOTTEN.search(record.getMessage())
         if not record.name.startswith("aiokafka"):
             return True
-        record.exc_info = None
         what = record.name, str(record.msg)
+        if record.exc_info and record.exc_info[1] is not None:
+            record.msg, record.args = f"{record.getMessage()}: {record.exc_info[1]!r}", ()
+            record.exc_info = None
         if record.created - self._told.get(what, 0.0) < _REPEATED_EVERY:
             return False
         self._told[what] = record.created

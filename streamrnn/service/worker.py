@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from streamrnn.errors import FatalError, TransportError
+from streamrnn.service.allocation import collect_garbage
 from streamrnn.service.compute import ComputeThread
 from streamrnn.service.http import HttpServer
 from streamrnn.service.metrics import Metrics
@@ -135,6 +136,7 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         told = asyncio.create_task(self._manager.follow(self)) if self._manager else None
+        collecting = asyncio.create_task(collect_garbage())
         try:
             if self._server:
                 await self._server.start()
@@ -151,6 +153,7 @@ class Worker:
             if self._server:
                 await self._server.stop()
             self._compute.close()
+            collecting.cancel()
             if told and self._manager:
                 told.cancel()
                 self._manager.close()

@@ -95,7 +95,7 @@ def test_the_kafka_client_says_the_same_thing_once_and_without_a_traceback() -> 
             client.exception("Unable to connect to node %s", node)
     client.error("Unable to update metadata")
     assert [line.partition("error ")[2].strip() for line in stream.getvalue().splitlines()] == [
-        "Unable to connect to node 0",
+        "Unable to connect to node 0: ConnectionError('refused')",
         "Unable to update metadata",
     ]
 

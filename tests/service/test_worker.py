@@ -1,11 +1,14 @@
 """The worker on a transport that does nothing."""
 
 import asyncio
+import gc
 import logging
+import threading
 from typing import cast
 
 import pytest
 
+from streamrnn.service import allocation
 from streamrnn.service import worker as module
 from streamrnn.service.assembly import metrics, task_settings
 from streamrnn.service.config import Config
@@ -27,17 +30,52 @@ class Idle:
         return {}
 
 
+def idle_worker() -> Worker:
+    config = Config()
+    return Worker(lambda: cast(Transport, Idle()), task_settings(config), metrics(config), shutdown_timeout=1.0)
+
+
 def test_what_a_worker_waits_for_is_told_again_and_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "TELL_EVERY", 0.1)
 
     async def run() -> None:
-        config = Config()
-        worker = Worker(lambda: cast(Transport, Idle()), task_settings(config), metrics(config), shutdown_timeout=1.0)
+        worker = idle_worker()
         asyncio.get_running_loop().call_later(0.5, worker._stop.set)
         assert await worker.run() == 0
 
     with caplog.at_level(logging.WARNING):
         asyncio.run(run())
     assert 2 <= caplog.text.count("still not ready: the consumer group is not joined yet") <= 6
+
+
+def test_garbage_is_collected_in_the_thread_of_the_loop_and_never_amid_a_computation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(allocation, "COLLECT_EVERY", 0.05)
+    collected_by = set()
+
+    class Lost:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            collected_by.add(threading.get_ident())
+
+    def compute() -> None:
+        for _ in range(100_000):  # far more than are allocated between two collections
+            Lost()
+
+    async def run() -> None:
+        worker = idle_worker()
+        running = asyncio.create_task(worker.run())
+        await asyncio.sleep(0.1)
+        await worker._compute.run(compute)
+        await asyncio.sleep(0.2)
+        worker._stop.set()
+        await running
+
+    asyncio.run(run())
+    assert collected_by == {threading.get_ident()}
+    assert gc.isenabled()
