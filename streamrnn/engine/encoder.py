@@ -1,12 +1,23 @@
 """From columns to bytes: one line of JSON a record, numbers written in bulk and cut into rows."""
 
+import contextlib
 import re
+from collections.abc import Iterable
 
+import msgspec
 import numpy as np
 import orjson
 
 from streamrnn.records import ForecastBatch, RecordBatch
 
+
+class _Origin(msgspec.Struct):
+    topic: str
+    partition: int
+    offset: int
+
+
+_origin = msgspec.json.Decoder(_Origin).decode
 _SPECIAL = re.compile(rb'[\x00-\x1f"\\]')
 
 
@@ -83,6 +94,17 @@ class Encoder:
             ]
             made.append(template % (stream, *row, b"%d" % records.offsets[i]))
         return made
+
+
+def published_before(values: Iterable[bytes], topic: str, partition: int) -> int | None:
+    """The offset behind the last record of this input that these outputs are forecasts of; None where none is."""
+    newest: int | None = None
+    for value in values:
+        with contextlib.suppress(msgspec.DecodeError):  # somebody else's
+            origin = _origin(value)
+            if (origin.topic, origin.partition) == (topic, partition):
+                newest = max(newest or 0, origin.offset + 1)
+    return newest
 
 
 def _literal(text: bytes) -> bytes:

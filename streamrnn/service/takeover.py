@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from streamrnn.errors import RefusedError
 from streamrnn.transport.contract import Offsets
 
+SET_BACK = "the group was set back"
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -21,10 +23,11 @@ class Start:
     rebuild: bool = False  # the state was lost: `seek` is to be moved back as far as `state.rebuild` says
 
 
-def plan(name: str, snapshot: int | None, offsets: Offsets, start: str) -> Start:
+def plan(name: str, snapshot: int | None, offsets: Offsets, start: str, published: int | None = None) -> Start:
     """Decide for the partition of this name. Raises RefusedError where no answer would be right.
 
-    snapshot: the next offset of the snapshot that was restored; start: earliest or latest, for a new group.
+    snapshot: the next offset of the snapshot that was restored; start: earliest or latest, for a new group;
+    published: the offset behind the newest forecast in the output, None where that is not known.
     """
     committed, earliest, end = offsets.committed, offsets.earliest, offsets.end
     drop = f"`streamrnn state drop` forgets the state of {name}"
@@ -38,10 +41,14 @@ def plan(name: str, snapshot: int | None, offsets: Offsets, start: str) -> Start
             f"{name}: the snapshot's offset is {snapshot}, the committed one is {_named(committed)}, but the log "
             f"ends at {end}: the topic was made anew. {drop}"
         )
-    if snapshot is not None and committed is not None and committed < snapshot:
+    if snapshot is not None and committed is not None and committed < max(snapshot, published or 0):
+        newer = f"the snapshot's {snapshot}"
+        if committed >= snapshot:
+            newer = f"{published}, up to where forecasts are published (the snapshot's is {snapshot})"
         raise RefusedError(
-            f"{name}: the committed offset is {committed}, before the snapshot's {snapshot}: the group was set back. "
-            f"{drop}, then it begins at {committed}"
+            f"{name}: the committed offset is {committed}, before {newer}: {SET_BACK}. If it was on purpose: {drop}, "
+            f"then it begins at {committed}. If nobody did it, the group's broker came back from a crash with old "
+            "offsets: restart that broker, nothing else"
         )
     if committed is None and snapshot is None:
         # where nobody knows the end (a pipe) all that ever comes is still to come, so that latest is earliest

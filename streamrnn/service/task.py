@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamrnn.engine.decoder import InputFormat
+from streamrnn.engine.encoder import published_before
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.errors import FatalError, RefusedError, SnapshotError, StreamRNNError, TransportError
 from streamrnn.service.back_off import BackOff
@@ -227,7 +228,9 @@ class Task:
             if self._closing:
                 return
             offsets = await handle.offsets()
-            start = plan(str(self.partition), publisher.snapshot, offsets, self.settings.start)
+            outputs = await handle.newest_outputs()
+            published = published_before(outputs, self.partition.topic, self.partition.partition)
+            start = plan(str(self.partition), publisher.snapshot, offsets, self.settings.start, published)
             publisher.committed = offsets.committed
             seek = start.seek
             if start.rebuild:

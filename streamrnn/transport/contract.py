@@ -124,6 +124,9 @@ class Partition(Protocol):
     async def offsets(self) -> Offsets:
         """The committed offset and the bounds of the log, read now."""
 
+    async def newest_outputs(self) -> list[bytes]:
+        """Values of the last outputs that were committed with an offset, by whomever; of a few hundred at most."""
+
     async def offset_before(self, offset: int, seconds: float) -> int:
         """Where the last `seconds` of records before this offset begin, as the log's own timestamps say."""
 

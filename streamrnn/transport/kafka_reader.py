@@ -20,6 +20,7 @@ from streamrnn.transport.kafka_group import committed_offsets
 
 HEADER = "header"  # the key of a snapshot's header; pages have keys of their own
 FETCH_BYTES = 32 << 20
+NEWEST = 512  # offsets before a log's end in which its last records are looked for, the ends of transactions included
 
 
 async def read_snapshot(settings: KafkaSettings, partition: int) -> StoredSnapshot | None:
@@ -66,6 +67,21 @@ async def stored_keys(
             if record.key is not None and (record.value is not None or record.key in keys):
                 keys[record.key] = record.value is not None
         return keys, await consumer.position(place)
+
+
+async def newest_values(settings: KafkaSettings, topic: str, partition: int) -> list[bytes]:
+    """Values of the last committed records in a partition, oldest first; tombstones are left out."""
+    place = TopicPartition(topic, partition)
+    what = f"the last records of {topic}[{partition}] could not be read"
+    values: list[bytes] = []
+    async with _reader(settings, place, what, "read_committed") as (consumer, _):
+        earliest = (await consumer.beginning_offsets([place]))[place]
+        end = (await consumer.end_offsets([place]))[place]
+        consumer.seek(place, max(earliest, end - NEWEST))
+        while await consumer.position(place) < end:
+            records = _records(await consumer.getmany(timeout_ms=50))
+            values += [record.value for record in records if record.value is not None]
+    return values
 
 
 async def committed_and_log(

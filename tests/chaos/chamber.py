@@ -15,6 +15,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
+from streamrnn.service.takeover import SET_BACK
 from tests.chaos.cluster import WORKERS, Cluster
 from tests.chaos.faults import SEVERAL, SINGLE, Fault
 from tests.chaos.feed import Feed
@@ -199,15 +200,29 @@ class Chamber:
             print(f"{elapsed:6.0f} s  {kind}: felt for {worst:.1f} s, at rest {now - over:.1f} s later", flush=True)
 
     async def _helped(self, kind: str) -> str:
-        """Do what an operator would where a broker has given its group coordinator up: no client can go on then."""
+        """Do what an operator would where a group coordinator ended, or came back with offsets of the past."""
         lost = [broker for broker in self.cluster.brokers if broker.lost_coordinators() > self.helped[broker.port]]
+        how = "ended (KAFKA-19862)"
+        if not lost and any([SET_BACK in await self._readiness(worker) for worker in self.workers]):
+            lost, how = self.cluster.brokers, "had old offsets"
         for broker in lost:
             self.helped[broker.port] = broker.lost_coordinators()
             await asyncio.to_thread(broker.restart)
         if not lost or not await self.watcher.caught_up(time.time(), RECOVERED_WITHIN):
             seen = self.watcher.seen()
+            for worker in self.workers:
+                if worker.running:
+                    worker.send(signal.SIGUSR2)  # what it stands at is written beside its log
             self.wrong.append(f"{RECOVERED_WITHIN:g} s after {kind!r} not every partition forecasts again: {seen}")
-        return f"{kind}; the broker's group coordinator ended (KAFKA-19862), broker restarted" if lost else kind
+        return f"{kind}; the broker's group coordinator {how}, broker restarted" if lost else kind
+
+    async def _readiness(self, worker: Daemon) -> str:
+        """What it says of itself, nothing where it does not run."""
+        port = self.ports[self.workers.index(worker)]
+        try:
+            return (await asyncio.to_thread(get, port, "/readyz"))[1] if worker.running else ""
+        except OSError:
+            return ""
 
     def _draw(self) -> tuple[Fault, str]:
         (kind,) = self.random.choices(list(SINGLE), [weight for _, weight in SINGLE.values()])

@@ -100,6 +100,32 @@ def test_a_group_that_was_set_back_is_refused_until_the_state_is_dropped(world: 
     assert world.outcomes()[300:] == list(range(100, world.offsets()[2])), "it does not begin where the group was set"
 
 
+def test_an_old_offset_after_the_snapshot_is_refused_too_where_newer_forecasts_are_published(world: World) -> None:
+    worked(world)
+    world.worker = world.daemon(**{"state.snapshot_interval": "1h"})
+    world.worker.start()
+    world.ready()
+    world.feed(200)
+    world.all_forecast()
+    world.worker.kill()
+    time.sleep(4.0)  # until its session has ended: offsets of a group with members are not for others to set
+    committed, snapshot = world.offsets()[0], world.stored_offset()
+    assert committed is not None and snapshot < committed - 20
+    world.commit(committed - 20)  # as a coordinator does that has lost the last commits in a crash
+    world.worker.start()
+    world.unready(
+        f"the committed offset is {committed - 20}, before {committed}, up to where forecasts are published"
+    )
+    assert world.worker.stop() == 0
+    world.commit(committed)
+    world.worker.start()
+    world.ready()
+    world.feed(100)
+    world.all_forecast()
+    assert world.worker.stop() == 0
+    assert world.verdict().wrong == []
+
+
 def test_an_input_made_anew_is_refused_until_the_state_is_dropped(world: World) -> None:
     worked(world)
     before = world.offsets()[2]

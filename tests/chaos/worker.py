@@ -1,7 +1,7 @@
 """A real worker that can be looked into and that dies where it is told to: `streamrnn`, and two hooks around it.
 
-On SIGUSR1 it writes what it holds to the file that STREAMRNN_CHAOS_REPORT names. With STREAMRNN_CHAOS_DIE, as in
-"KafkaPartition.fence before", the process kills itself there.
+On SIGUSR1 it writes what it holds to the file that STREAMRNN_CHAOS_REPORT names, on SIGUSR2 what its tasks and the
+client stand at. With STREAMRNN_CHAOS_DIE, as in "KafkaPartition.fence before", the process kills itself there.
 """
 
 import asyncio
@@ -9,14 +9,18 @@ import json
 import os
 import signal
 import threading
+import traceback
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.structs import TopicPartition
 
 from streamrnn import cli
 from streamrnn.service.processor import Processor
+from streamrnn.service.worker import Worker
 from streamrnn.transport.kafka_partition import KafkaPartition
 
 
@@ -32,6 +36,57 @@ def held() -> dict[str, Any]:
     return {"tasks": tasks, "threads": threading.active_count(), "descriptors": descriptors}
 
 
+def standing() -> dict[str, Any]:
+    """Where every partition stands in the task, in the transport and in the client."""
+    (worker,) = WORKERS
+    transport: Any = worker._transport
+    consumer = transport._consumer
+    assignment = consumer._subscription.subscription.assignment
+    made: dict[str, Any] = {
+        "fetched by the client": [str(place) for place in consumer._fetcher._records],
+        "requests under way to": list(consumer._fetcher._in_flight),
+        "polling": repr(transport._polling),
+        "arrived": [str(name) for name in transport._arrived],
+    }
+    for name, task in worker.tasks.items():
+        queue, publisher, state = (
+            task._queue,
+            task._publisher,
+            assignment.state_value(TopicPartition(name.topic, name.partition)),
+        )
+        made[str(name)] = {
+            "task": {
+                key: repr(getattr(task, key)) for key in ("state", "position", "_paused", "_holding", "_closing")
+            },
+            "queue": {key: getattr(queue, key) for key in ("records", "bytes", "next_offset")},
+            "publisher": publisher and {key: repr(getattr(publisher, key)) for key in vars(publisher)},
+            "transport": [transport._positions.get(name), name in transport._paused, name in transport._owners],
+            "client": state and {key: repr(value) for key, value in vars(state).items()},
+            "stack": [f"{frame.f_code.co_qualname}:{frame.f_lineno}" for frame in worker._lives[name].get_stack()],
+        }
+    return made
+
+
+def tell(path: Path, what: Callable[[], dict[str, Any]]) -> None:
+    """Write it down, or why it cannot be told: the signal comes at any moment, and the worker must not die of it."""
+    try:
+        path.write_text(json.dumps(what(), indent=1))
+    except Exception:
+        path.write_text(traceback.format_exc())
+
+
+def note_worker() -> None:
+    """Have the worker of this process in WORKERS, which the collector's lists need not hold."""
+    begin = Worker.__init__
+
+    def noted(self: Worker, *given: Any, **named: Any) -> None:
+        begin(self, *given, **named)
+        WORKERS.append(self)
+
+    Worker.__init__ = noted  # type: ignore[method-assign]
+
+
+WORKERS: list[Worker] = []
 PLACES: dict[str, type] = {
     "Processor": Processor,
     "KafkaPartition": KafkaPartition,
@@ -64,7 +119,9 @@ def main() -> None:
     """Run the command line."""
     report = os.environ.get("STREAMRNN_CHAOS_REPORT")
     if report:
-        signal.signal(signal.SIGUSR1, lambda *_: Path(report).write_text(json.dumps(held())))
+        note_worker()
+        signal.signal(signal.SIGUSR1, lambda *_: tell(Path(report), held))
+        signal.signal(signal.SIGUSR2, lambda *_: tell(Path(f"{report}-standing"), standing))
     place = os.environ.get("STREAMRNN_CHAOS_DIE")
     if place:
         die(*place.split())

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamrnn.engine.decoder import Decoded, Decoder, InputFormat, RawColumns
-from streamrnn.engine.encoder import Encoder
+from streamrnn.engine.encoder import Encoder, published_before
 from streamrnn.engine.forecaster import Forecaster
 from streamrnn.engine.settings import ForecastSettings
 
@@ -216,3 +216,12 @@ def test_a_forecast_is_null_before_the_stream_s_first_value() -> None:
     made = Encoder("t", 0, (1,)).encode(decoded.batch, Forecaster(ForecastSettings()).forecast(decoded.batch))
     found = json.loads(made[0] or b"")
     assert found["mean"] == found["lower"] == found["upper"] == [None]
+
+
+def test_outputs_tell_how_far_an_input_was_published_and_others_in_the_same_topic_do_not() -> None:
+    def output(topic: str, partition: int, offset: int) -> bytes:
+        return b'{"stream":"s","topic":"%b","partition":%d,"offset":%d}' % (topic.encode(), partition, offset)
+
+    values = [output("a", 0, 7), output("a", 1, 90), output("b", 0, 80), b"not ours", b'{"topic":"a"}']
+    assert published_before(values, "a", 0) == 8
+    assert published_before(values, "c", 0) is None

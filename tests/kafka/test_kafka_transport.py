@@ -274,6 +274,20 @@ def test_outputs_keep_partition_order_key_and_timestamp(broker: Broker, settings
     run(scenario())
 
 
+def test_the_newest_outputs_are_those_that_were_committed_last(broker: Broker, settings: KafkaSettings) -> None:
+    async def scenario() -> None:
+        broker.create_topic(settings.input_topic)
+        async with life(settings) as transport, handle(transport, settings) as partition:
+            assert await partition.newest_outputs() == []
+            await partition.commit([outputs("a", "b")], [], 2)
+            tombstone = EncodedBatch([b"a"], [None], [1])
+            await partition.commit([EncodedBatch([b"c"], [b"newest"], [1]), tombstone], [], 4)
+        async with life(settings) as transport, handle(transport, settings) as partition:
+            assert await partition.newest_outputs() == [b"{}", b"{}", b"newest"]
+
+    run(scenario())
+
+
 def test_at_least_once_shows_outputs_and_moves_the_groups_offset(broker: Broker, settings: KafkaSettings) -> None:
     async def scenario() -> None:
         broker.create_topic(settings.input_topic)

@@ -108,12 +108,13 @@ def test_at_debug_the_kafka_client_says_all_it_has_to_say() -> None:
     assert stream.getvalue().count("Unable to connect") == 3
 
 
-def test_nothing_is_said_of_connections_that_the_client_forgot_and_that_closed_themselves() -> None:
+def test_nothing_is_said_of_what_the_client_forgot_or_missed_in_its_own_lists() -> None:
     stream = io.StringIO()
     setup("info", "text", stream)
     ours = logging.getLogger("asyncio")
     ours.error("Unclosed AIOKafkaConnection\nconn: <AIOKafkaConnection host=b port=1>")
     ours.error("Task was destroyed but it is pending!\ntask: <Task coro=<AIOKafkaConnection._read() done>>")
+    ours.error("Exception in callback MessageAccumulator._pop_batch.<locals>.cb(<Future>)\nhandle: <Handle>")
     ours.error("Task was destroyed but it is pending!\ntask: <Task coro=<Task.run() done>>")
     (line,) = stream.getvalue().splitlines()
     assert "Task.run" in line

@@ -41,6 +41,19 @@ def test_impossible_offsets_are_refused_with_both_named_and_the_way_out(
         assert re.search(rf"\b{offset}\b", message)
 
 
+def test_a_commit_before_what_is_published_is_refused_however_old_the_snapshot_is() -> None:
+    with pytest.raises(
+        RefusedError, match=r"offset is 120, before 150, up to where forecasts are published"
+    ) as refused:
+        plan(NAME, 100, Offsets(120, 0, 200), "earliest", published=150)
+    assert "restart that broker" in str(refused.value)
+    assert plan(NAME, 100, Offsets(150, 0, 200), "earliest", published=150) == Start(seek=100, replay_to=150)
+
+
+def test_without_a_snapshot_a_group_that_was_set_back_publishes_again_as_it_was_told_to() -> None:
+    assert plan(NAME, None, Offsets(120, 0, 200), "earliest", published=150).replay_to == 120
+
+
 @pytest.mark.parametrize("snapshot", [None, 90, 130])
 def test_where_the_commit_lies_beyond_the_end_the_offset_to_set_the_group_to_is_named(snapshot: int | None) -> None:
     with pytest.raises(RefusedError, match=r"the log ends at 120.*Set the group's offset back to 40"):
