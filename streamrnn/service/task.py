@@ -67,6 +67,7 @@ class Task:
         self._state = TaskState(self._moved)
         self._metrics.state(State.CREATED)
         self._closing = self._holding = False
+        self._undelivered = False  # a rebalance has begun since the last seek: nothing arrives, even if it is over
         self._changed = asyncio.Event()  # new records, a wish to hold, resume or close, a commit that ended
         self._settled = asyncio.Event()  # held, or not running at all
         self._settled.set()
@@ -94,10 +95,8 @@ class Task:
     @property
     def idle(self) -> bool:
         """All that was fetched has been computed and committed."""
-        publisher = self._publisher
-        return (
-            self.state is State.RUNNING and publisher is not None and (publisher.committed == self._queue.next_offset)
-        )
+        committed = self._publisher and self._publisher.committed
+        return self.state is State.RUNNING and committed is not None and committed == self._queue.next_offset
 
     def feed(self, batch: RawBatch) -> None:
         """Take in what was fetched."""
@@ -117,7 +116,7 @@ class Task:
 
     async def hold(self) -> None:
         """A rebalance has begun: returns when nothing of this task is on its way any more."""
-        self._holding = True
+        self._holding = self._undelivered = True
         self._changed.set()
         await self._settled.wait()
 
@@ -227,6 +226,7 @@ class Task:
             await self._rebalanced()
             if self._closing:
                 return
+            self._undelivered = False
             offsets = await handle.offsets()
             outputs = await handle.newest_outputs()
             published = published_before(outputs, self.partition.topic, self.partition.partition)
@@ -240,8 +240,8 @@ class Task:
                     await publisher.save(seek)
                 await handle.commit([], [], seek)
                 publisher.committed = seek
-            if not self._holding:
-                break  # else another worker may have had the partition by the end of that: look again
+            if not self._undelivered:
+                break  # else another worker may have had the partition meanwhile: look again
         if start.warning:
             log.warning("%s", start.warning)
         self.position = seek
@@ -262,7 +262,7 @@ class Task:
         assert self.position is not None
         replayed = 0
         while self.position < end and not self._closing:
-            if self._holding:
+            if self._undelivered:
                 await self._rest(handle, publisher)
             self._look()
             if not self._queue:
@@ -287,7 +287,7 @@ class Task:
         try:
             while not self._closing:
                 self._look()
-                if self._holding:
+                if self._undelivered:
                     await self._hold(handle, publisher)
                     continue
                 if self._slice_is_due() and publisher.may_run_ahead:
@@ -323,11 +323,13 @@ class Task:
 
     async def _rest(self, handle: Partition, publisher: Publisher) -> None:
         """Until the rebalance is over; then go on where this task was, if nobody else had the partition."""
-        self._queue.next_offset = None
-        await self._rebalanced()
-        if self._closing:
-            return
-        offsets = await handle.offsets()
+        while self._undelivered:
+            self._queue.next_offset = None
+            await self._rebalanced()
+            if self._closing:
+                return
+            self._undelivered = False
+            offsets = await handle.offsets()
         if offsets.committed != publisher.committed:
             raise TransportError(
                 f"{self.partition}: the committed offset is {offsets.committed}, this task left it at "

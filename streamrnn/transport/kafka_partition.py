@@ -203,7 +203,8 @@ class KafkaPartition:
         self._transport.deliver_no_more(self)
         producers = [producer for producer in (self._output, self._snapshot) if producer is not None]
         self._output = self._snapshot = None
-        await asyncio.gather(*map(drop_producer, producers))
+        # whoever is cancelled while he closes leaves no producer half dropped
+        await asyncio.shield(asyncio.gather(*map(drop_producer, producers)))
 
     async def _send_records(
         self, producer: AIOKafkaProducer, outputs: Sequence[EncodedBatch], dead_letters: Sequence[DeadLetter]

@@ -274,6 +274,26 @@ def test_outputs_keep_partition_order_key_and_timestamp(broker: Broker, settings
     run(scenario())
 
 
+def test_a_handle_whose_close_is_cancelled_hangs_up_all_the_same(broker: Broker, settings: KafkaSettings) -> None:
+    async def scenario() -> None:
+        broker.create_topic(settings.input_topic)
+        async with life(settings) as transport:
+            partition = transport.partition(PartitionId(settings.input_topic, 0))
+            await partition.fence()
+            output, snapshot = partition._output, partition._snapshot
+            assert output is not None
+            assert snapshot is not None
+            closing = asyncio.create_task(partition.close())
+            await asyncio.sleep(0)
+            closing.cancel()
+            await asyncio.wait((closing,))
+            assert closing.cancelled()
+            await asyncio.sleep(1.0)
+            assert all(producer._closed and not producer.client._conns for producer in (output, snapshot))
+
+    run(scenario())
+
+
 def test_the_newest_outputs_are_those_that_were_committed_last(broker: Broker, settings: KafkaSettings) -> None:
     async def scenario() -> None:
         broker.create_topic(settings.input_topic)
