@@ -31,6 +31,7 @@ SHOCK_FLOOR = 0.01  # of which the square is at least this, or a series that was
 SHOCK_FROM = 20  # once so many labels have arrived
 POOL_CLIP = 4.0  # what other series say of an expert weighs at most as much as a regret of this many deviations
 TRUSTED = 50.0  # labels from which on it counts in full
+FIXED_POINT = 2.0**30  # what regrets are summed in over series: integers, the same in whatever order
 TINY = 1e-12
 FLOOR = 1e-6  # under a root of V: weights are known to 1e-7, and so small a regret must not look like a certain one
 
@@ -132,6 +133,14 @@ def learn(
     regrets.last_square *= decay
     regrets.last_square += s * s
     return r
+
+
+def summed(regrets: Array) -> Array:
+    """Sums over the series of r and of r², (B, P, G, K) -> (2, P, G, K) int64 in units of 1 / FIXED_POINT."""
+    xp = array_module(regrets)
+    both = xp.stack([regrets, regrets * regrets])
+    total: Array = xp.rint(both * xp.float64(FIXED_POINT)).astype("int64").sum(1)
+    return total
 
 
 def priors(experts: int) -> list[float]:

@@ -11,6 +11,7 @@ SCALE_CLIP = 100.0  # a square counts at most this many times the present mean s
 LEVEL_WINDOWS = (16, 64, 256, 1024)
 REACH = 50.0  # levels and profiles heed a value at most this many S from where they are
 INPUT_WINDOW = 2000
+SIZE_FLOOR = 1e-10  # of a mean square: what is 0 but for rounding must not be blown up
 NEGLIGIBLE = 1e-150  # a smaller difference has no square in float64
 
 
@@ -59,5 +60,5 @@ def normalise(inputs: Array, mean_square: Array, steps: Array, limit: float) -> 
     xp = array_module(inputs)
     gain = xp.maximum(1.0 / INPUT_WINDOW, 1.0 / (steps + 1.0)).astype(inputs.dtype)[:, None]
     mean_square += gain * (inputs * inputs - mean_square)
-    scaled: Array = inputs / xp.sqrt(mean_square + xp.float32(1e-20))
+    scaled: Array = inputs / xp.sqrt(mean_square + xp.float32(SIZE_FLOOR))
     return xp.clip(scaled, -limit, limit)

@@ -26,6 +26,8 @@ INPUT_CLIP = 4.0
 WIDEST = 1e6  # only keeps float32 finite
 INTERVAL_WINDOW = 256
 SAME = 0.01  # two intervals that differ by less are the same
+NEAR = (-3, -2, -1, 0, 1, 2, 4, 8, 16)  # steps from now at which profiles are read; then parts of the season,
+NOW, SIXTH = 3, 11  # where 0 stands, and a sixth of the season; then the horizons
 
 Rows = dict[str, Array]
 
@@ -87,7 +89,7 @@ def seasonal(
             xp.zeros((B, 10)),
         )
     A, phases = len(profiles.RATES), season.phases
-    offsets = _offsets(table)  # -3 .. -1, 0, leads, m/6, horizons
+    offsets = profile_offsets(table)  # -3 .. -1, 0, leads, m/6, horizons
     steps, interval = g["steps"], g["moments"][:, INTERVAL]
     phase = profiles.phase_at(season, time, steps, interval, offsets)  # (B, J)
     visits, flat = table.rings["visits"], table.slabs["profiles"].reshape(-1)
@@ -119,10 +121,11 @@ def seasonal(
     )
 
 
-def _offsets(table: StreamTable) -> Array:
+def profile_offsets(table: StreamTable) -> Array:
+    """Steps from now at which the profiles are read: (J,)."""
     assert table.season is not None
     m = table.season.steps
-    near = [-3, -2, -1, 0, 1, 2, 4, 8, 16, m // 4, m // 2, max(1, m // 6)]
+    near = (*NEAR, m // 4, m // 2, max(1, m // 6))
     return table.xp.concatenate([table.xp.asarray(near), table.horizons])
 
 

@@ -1,5 +1,6 @@
 """Predict, then learn, over a batch of records: the whole of a task's state, as a function of what it has read."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
 
@@ -14,7 +15,7 @@ from streamrnn.engine.series_step import Stepped, step_series
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.shared_model import Learnt, SharedModel
 from streamrnn.engine.stream_table import StreamTable
-from streamrnn.records import ForecastBatch, RecordBatch, Scores
+from streamrnn.records import ForecastBatch, RecordBatch, Scores, single_steps
 
 BOUNDARY_STEPS = 4096  # at most so many steps between two learning boundaries
 FEW, SEVERAL = 128, 512  # series up to which windows start every 4 and every 8 steps; beyond that every 16
@@ -45,6 +46,7 @@ class Forecaster:
 
     def __init__(self, settings: ForecastSettings, xp: ModuleType = np) -> None:
         self.settings, self.xp = settings, xp
+        self._step = _fastest_step(xp)
         self.model = SharedModel(settings, xp)
         self.layout = layout_of(settings)
         self.table = StreamTable(self.layout, xp)
@@ -167,9 +169,9 @@ class Forecaster:
         time = table.step_times(rows, made.batch.times[steps], made.batch.left[steps])
         made.times[steps] = time
         value = xp.asarray(made.values[steps].ravel())
-        stepped = step_series(table, self.model, rows, value, xp.asarray(np.repeat(time, D)))
+        stepped = self._step(table, self.model, rows, value, xp.asarray(np.repeat(time, D)))
         if self.settings.learning:
-            self.model.contribute(stepped.regrets, stepped.features, numbers, self.sampled)
+            self.model.contribute(stepped.taught, stepped.features, numbers, self.sampled)
             self.search.remember(table, to_host(rows))
             self.model.collect(table, rows, stepped.steps, xp.asarray(np.repeat(numbers, D)), self.stride)
         self._progress.learnt.rollbacks += stepped.mended
@@ -208,6 +210,19 @@ class Forecaster:
     def _tick(self, timestamps: np.ndarray) -> None:
         if self.settings.ttl_ms is not None:
             self.clock_ring = np.concatenate([self.clock_ring, timestamps])[-CLOCK_RECORDS:]
+
+
+def warm_up(settings: ForecastSettings) -> None:
+    """Have everything compiled, or fetched from where it was kept, that the first records would else wait for."""
+    values = np.zeros((2, settings.features))
+    Forecaster(settings).forecast(single_steps([b"a", b"b"], np.arange(2), np.zeros(2, int), values, nested=False))
+
+
+def _fastest_step(xp: ModuleType) -> Callable[..., Stepped]:
+    """What steps many series: compiled loops where there is a compiler for them, which takes a second to load."""
+    from streamrnn.engine.compiled import compiler, series_step
+
+    return series_step.step_series if xp is np and compiler.AVAILABLE else step_series
 
 
 def _waves(slots: np.ndarray) -> list[np.ndarray]:

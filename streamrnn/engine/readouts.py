@@ -31,7 +31,7 @@ class ExactReadout:
     """Recursive least squares over the first `width` of the features [φ, hidden state, panel]."""
 
     def __init__(self, name: str, width: int, forgetting: float) -> None:
-        self.name, self._width, self._forgetting = name, width, forgetting
+        self.name, self._width, self.forgetting = name, width, forgetting
         self._curvature, self._weights, self._gains = f"{name}_curvature", f"{name}_weights", f"{name}_gains"
         self.pooled = (self._weights,)
         self.stepped = (self._curvature, self._weights)
@@ -48,7 +48,7 @@ class ExactReadout:
         """Its forecasts (B, P) of these features (B, n); origin (B,) bool: this step will be learnt from."""
         features = features[:, : self._width]
         table.rings[self._gains][slot] = readout.update_curvature(
-            g[self._curvature], features, origin, self._forgetting
+            g[self._curvature], features, origin, self.forgetting
         )
         return readout.predict(g[self._weights], features)
 
@@ -94,14 +94,21 @@ class SharedReadouts:
         scaled = scaling.normalise(features, g["feature_square"], g["steps"], FEATURE_LIMIT)
         table.rings["scaled"][slot] = scaled
         plain = scaled[:, :F]
-        table.rings["directions"][slot] = rows_product(plain, self.P)
+        table.rings["directions"][slot], panel_directions = self.directions(scaled)
         made = [readout.predict(g["shared_weights"], plain)]
         if self._panel:
-            by_feature = scaled.reshape(-1, self._D, F + self._panel).transpose(1, 0, 2)
-            directions = rows_product(by_feature, self.P_panel).transpose(1, 0, 2)
-            table.rings["panel_directions"][slot] = directions.reshape(len(phi), -1)
+            table.rings["panel_directions"][slot] = panel_directions
             made.append(readout.predict(g["panel_weights"], scaled))
         return made, scaled
+
+    def directions(self, scaled: Array) -> tuple[Array, Array]:
+        """P φ̃ for φ̃ (B, n): over the features alone (B, F), and with the panel (B, n or 0)."""
+        plain = rows_product(scaled[:, :F], self.P)
+        if not self._panel:
+            return plain, scaled[:, :0]
+        by_feature = scaled.reshape(-1, self._D, F + self._panel).transpose(1, 0, 2)
+        whole = rows_product(by_feature, self.P_panel).transpose(1, 0, 2)
+        return plain, whole.reshape(scaled.shape)
 
     def learn(self, table: StreamTable, g: Rows, slots: Array, label: Array, valid: Array, counted: Array) -> None:
         """Labels (B, P) of the origins in these slots (B, P); counted (B, P): labels had before."""
@@ -152,24 +159,24 @@ class Readouts:
     def __init__(self, settings: ForecastSettings, xp: ModuleType = np) -> None:
         self.xp, self._settings = xp, settings
         self._kept = SMALL
-        self._exact = [ExactReadout("small", SMALL, readout.FORGETTING)]
+        self.exact = [ExactReadout("small", SMALL, readout.FORGETTING)]
         if settings.readout == "exact":
             self._kept = F + settings.hidden + panel_features(settings)
-            self._exact = [
+            self.exact = [
                 ExactReadout("linear", F + settings.hidden, readout.FORGETTING),
                 ExactReadout("whole", self._kept, 1.0),
             ]
         self.shared = SharedReadouts(settings, xp=xp)
-        self.names = (*(each.name for each in self._exact), *self.shared.names)
-        parts: tuple[ExactReadout | SharedReadouts, ...] = (*self._exact, self.shared)
+        self.names = (*(each.name for each in self.exact), *self.shared.names)
+        parts: tuple[ExactReadout | SharedReadouts, ...] = (*self.exact, self.shared)
         self.stepped = tuple(name for part in parts for name in part.stepped)
         self.pooled = tuple(name for part in parts for name in part.pooled)
 
     def fields(self) -> tuple[Field, ...]:
         """All slabs of the linear experts."""
         P, longest = len(self._settings.horizons), self._settings.longest
-        parts: tuple[ExactReadout | SharedReadouts, ...] = (*self._exact, self.shared)
-        kept = Field("features", self._exact[0].name, (longest, self._kept))
+        parts: tuple[ExactReadout | SharedReadouts, ...] = (*self.exact, self.shared)
+        kept = Field("features", self.exact[0].name, (longest, self._kept))
         return kept, *(field for part in parts for field in part.fields(P, longest))
 
     def predict(
@@ -183,14 +190,14 @@ class Readouts:
         if self._kept > F:
             features = self.xp.concatenate([phi, hidden, panel], axis=1)
         table.rings["features"][slot] = features
-        made = [each.predict(table, g, slot, features, origin) for each in self._exact]
+        made = [each.predict(table, g, slot, features, origin) for each in self.exact]
         shared, scaled = self.shared.predict(table, g, slot, phi, panel)
         return made + shared, scaled
 
     def learn(self, table: StreamTable, g: Rows, slots: Array, label: Array, valid: Array, counted: Array) -> None:
         """Labels (B, P) of the origins in these slots (B, P); counted (B, P): labels had before."""
         features = table.rings["features"].take(slots, axis=0)
-        for each in self._exact:
+        for each in self.exact:
             each.learn(table, g, slots, features, label, valid)
         self.shared.learn(table, g, slots, label, valid, counted)
 

@@ -46,8 +46,8 @@ class Stepped:
     scored: Array  # (B,) labels of the first horizon that have arrived
     steps: Array  # (B,) steps made, with this one
     judged: anomaly.Judged
-    regrets: Array  # (B, P, G, K)
-    features: Array | None  # (B, n) for the moments that streams share
+    taught: Array  # (2, P, G, K) int64, sums of the regrets and of their squares
+    features: Array  # (B, n) for the moments that streams share
     scores: Scores
     mended: int  # series of which something was not a number
 
@@ -71,8 +71,8 @@ def step_series(table: StreamTable, model: SharedModel, rows: Array, value: Arra
     origin = ~missing & (scale > 0)  # this step's forecasts will be learnt from
     inputs = network_inputs(g, value, missing, unit, lateness, season)
     if settings.learning:
-        _remember_inputs(table, g, rows, inputs)
-    g["hidden"], recurrent = model.step(inputs, g["embedding"], g["hidden"])
+        remember_inputs(table, rows, g["steps"], inputs, g["hidden"])
+    g["hidden"], recurrent = model.step(xp.concatenate([inputs, g["embedding"]], axis=1), g["hidden"])
     phi = linear_features(g, value, unit, season)
     others = panel(g, value, unit, settings.features)
     slot = rows * settings.longest + g["steps"] % settings.longest
@@ -101,7 +101,9 @@ def step_series(table: StreamTable, model: SharedModel, rows: Array, value: Arra
     mean = value[:, None] + published * scale[:, None]
     mean[g["moments"][:, SEEN] == 0] = xp.nan
     lower, upper = mean - below * scale[:, None], mean + above * scale[:, None]
-    return Stepped(mean, lower, upper, g["scored"][:, 0], g["steps"], judged, regrets, scaled, scores, mended)
+    return Stepped(
+        mean, lower, upper, g["scored"][:, 0], g["steps"], judged, mixture.summed(regrets), scaled, scores, mended
+    )
 
 
 def _told(model: SharedModel, g: Rows, experts: Array) -> Array:
@@ -156,7 +158,9 @@ def _learn_from_labels(
     gain = valid * xp.maximum(1.0 / scaling.INPUT_WINDOW, 1.0 / (counted + 1.0)).astype("float32")
     g["target_square"] += gain * (target * target - g["target_square"])
     if settings.learning:
-        _remember_targets(table, g, rows, target, valid)
+        size = xp.sqrt(g["target_square"])
+        target = xp.clip(target / xp.where(size > 0, size, 1.0), -TARGET_CLIP, TARGET_CLIP)
+        remember_targets(table, rows, g["steps"], target, valid)
     g["scored"] += valid
 
     scores = Scores(
@@ -171,25 +175,23 @@ def _learn_from_labels(
     return regrets, judged, scores
 
 
-def _remember_inputs(table: StreamTable, g: Rows, rows: Array, inputs: Array) -> None:
-    """Keep the step's inputs, with no target yet, and the state before it where a window may start."""
-    layout, steps = table.layout, g["steps"]
+def remember_inputs(table: StreamTable, rows: Array, steps: Array, inputs: Array, hidden: Array) -> None:
+    """Keep a step's inputs (B, I), with no target yet, and the state before it (B, S) where a window may start."""
+    layout = table.layout
     slots = rows * layout.window_slots + steps % layout.window_slots
     table.rings["window_inputs"][slots] = inputs
     table.rings["window_targets"][slots] = table.xp.nan
     starts = table.xp.flatnonzero(steps % START_STRIDE == 0)
     at = rows[starts] * layout.start_slots + steps[starts] // START_STRIDE % layout.start_slots
-    table.rings["window_starts"][at] = g["hidden"][starts]
+    table.rings["window_starts"][at] = hidden[starts]
 
 
-def _remember_targets(table: StreamTable, g: Rows, rows: Array, label: Array, valid: Array) -> None:
-    """Put the labels that have arrived beside the inputs of their origin, in units of their running size."""
+def remember_targets(table: StreamTable, rows: Array, steps: Array, target: Array, valid: Array) -> None:
+    """Put targets (B, P) that have arrived, where valid, beside the inputs of their origin."""
     xp, layout = table.xp, table.layout
-    size = xp.sqrt(g["target_square"])
-    target = xp.clip(label / xp.where(size > 0, size, 1.0), -TARGET_CLIP, TARGET_CLIP)
-    P = label.shape[1]
-    origin = g["steps"][:, None] - table.horizons
-    slots = (rows[:, None] * layout.window_slots + origin % layout.window_slots) * P + table.xp.arange(P)
+    P = target.shape[1]
+    origin = steps[:, None] - table.horizons
+    slots = (rows[:, None] * layout.window_slots + origin % layout.window_slots) * P + xp.arange(P)
     table.slabs["window_targets"].reshape(-1)[slots[valid]] = target[valid]
 
 

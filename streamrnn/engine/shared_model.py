@@ -26,7 +26,6 @@ RATE_DECAY = 300.0  # updates after which the rate has fallen by 1/sqrt(2)
 EMBEDDING_RATE = 0.02
 NARROW = 14  # heads with fewer outputs are summed without BLAS, whose kernels there depend on the number of rows
 SUMS = ("pooled_total", "pooled_square", "partial_total", "partial_square")
-FIXED_POINT = 2.0**30  # regrets are summed as integers in these units
 
 
 @dataclass(slots=True)
@@ -84,10 +83,12 @@ class SharedModel:
         """Weight updates made so far: the `model` of a forecast."""
         return self.adam.count
 
-    def step(self, inputs: Array, embedding: Array, state: Array) -> tuple[Array, Array]:
-        """The next state (B, S) and the network's outputs (B, P) in units of each target's running size."""
-        xp, p, B = self.xp, self.parameters, len(inputs)
-        x = xp.concatenate([inputs, embedding], axis=1)
+    def step(self, x: Array, state: Array) -> tuple[Array, Array]:
+        """The next state (B, S) and the network's outputs (B, P) in units of each target's running size.
+
+        x (B, I + E): inputs and embedding.
+        """
+        xp, p, B = self.xp, self.parameters, len(x)
         if B == 1:  # a product of one row uses another kernel, and rounds differently
             x, state = xp.repeat(x, 2, axis=0), xp.repeat(state, 2, axis=0)
         xw = x @ p["W"]
@@ -114,22 +115,19 @@ class SharedModel:
         for column, name in ((w.inputs, "window_inputs"), (w.targets, "window_targets")):
             column.append(slabs[name].reshape(-1, slabs[name].shape[2])[slots])
 
-    def contribute(self, regrets: Array, features: Array | None, numbers: np.ndarray, every: int) -> None:
+    def contribute(self, taught: Array, features: Array, numbers: np.ndarray, every: int) -> None:
         """Add what one step of B series taught to what waits for the boundary.
 
-        regrets r (B, P, G, K); features (B, n) for the shared moments, of which those of every so many steps are
-        taken; numbers (B / D,) of the task's steps.
+        taught (2, P, G, K): sums of r and r²; features (B, n) for the shared moments, of which those of every so
+        many steps are taken; numbers (B / D,) of the task's steps.
         """
-        xp = self.xp
-        if features is not None:
-            chosen = np.flatnonzero(numbers % every == 0)
-            if chosen.size:
-                by_stream = features.reshape(len(numbers), self.settings.features, -1)
-                self.samples.append((numbers[chosen], by_stream[chosen]))
-        square = regrets * regrets
-        for name, values in (("partial_total", regrets), ("partial_square", square)):
-            summed = xp.rint(values * xp.float64(FIXED_POINT)).astype("int64").sum(0)
-            getattr(self, name)[...] += to_host(summed)
+        chosen = np.flatnonzero(numbers % every == 0)
+        if chosen.size:
+            by_stream = features.reshape(len(numbers), self.settings.features, -1)
+            self.samples.append((numbers[chosen], by_stream[chosen]))
+        total, square = to_host(taught)
+        self.partial_total += total
+        self.partial_square += square
 
     def learn(self, table: StreamTable, steps_a_stream: float, steps: float) -> Learnt:
         """At a learning boundary: fold the pooled regrets and moments, then learn the windows in step order.
@@ -142,8 +140,8 @@ class SharedModel:
             self.samples = []
             self.readouts.shared.fold(samples, FORGETTING**steps_a_stream, steps)
         decay = np.array(mixture.MEMORIES)[:, None] ** steps_a_stream  # (G, 1)
-        self.pooled_total = self.pooled_total * decay + self.partial_total / FIXED_POINT
-        self.pooled_square = self.pooled_square * decay + self.partial_square / FIXED_POINT
+        self.pooled_total = self.pooled_total * decay + self.partial_total / mixture.FIXED_POINT
+        self.pooled_square = self.pooled_square * decay + self.partial_square / mixture.FIXED_POINT
         self.partial_total[...] = self.partial_square[...] = 0
         self.weigh_experts()
         learnt = Learnt()

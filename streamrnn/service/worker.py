@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 
+from streamrnn.engine.forecaster import warm_up
 from streamrnn.errors import FatalError, TransportError
 from streamrnn.service.allocation import collect_garbage
 from streamrnn.service.compute import ComputeThread
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 FETCH_WAIT = 0.5
 RETRY_EVERY = 1.0  # seconds between attempts to reach a broker that is away
 TELL_EVERY = 30.0  # seconds between the lines that say so
+COMPILED = 5.0  # seconds that machine code takes only where it was not kept by an earlier process
 CLOSING_SHARE = 0.8  # of shutdown_timeout is for what is under way, the rest for hanging up
 HOLD_TIMEOUT = (
     20.0  # a rebalance waits no longer for a task to finish; it is then dropped, and fenced by its successor
@@ -137,6 +139,7 @@ class Worker:
             loop.add_signal_handler(number, self._stop.set)
         told = asyncio.create_task(self._manager.follow(self)) if self._manager else None
         collecting = asyncio.create_task(collect_garbage())
+        warming = asyncio.create_task(self._warm_up())
         try:
             if self._server:
                 await self._server.start()
@@ -154,11 +157,19 @@ class Worker:
                 await self._server.stop()
             self._compute.close()
             collecting.cancel()
+            warming.cancel()
             if told and self._manager:
                 told.cancel()
                 self._manager.close()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
+
+    async def _warm_up(self) -> None:
+        """While the group is joined; tasks wait for the compute thread."""
+        began = time.monotonic()
+        await self._compute.run(warm_up, self._settings.forecast)
+        if time.monotonic() - began > COMPILED:
+            log.info("compiled in %.0f s what the forecasts run on", time.monotonic() - began)
 
     async def _connect(self) -> bool:
         """Join; False where the wish to stop came first."""

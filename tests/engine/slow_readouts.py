@@ -56,7 +56,7 @@ class SlowShared:
         made = []
         for i, x in enumerate(features):
             self.square[i] += max(1 / 2000, 1 / (t + 1)) * (x * x - self.square[i])
-            made.append(clipped(x / math.sqrt(self.square[i] + 1e-20), 10.0))
+            made.append(clipped(x / math.sqrt(self.square[i] + 1e-10), 10.0))
         return made
 
     def predict(self, scaled: Vector) -> dict[int, float]:

@@ -195,7 +195,7 @@ class SlowSeries:
         inputs = []
         for i, x in enumerate(raw):
             self.input_square[i] += max(1 / 2000, 1 / (t + 1)) * (x * x - self.input_square[i])
-            inputs.append(clipped(x / math.sqrt(self.input_square[i] + 1e-20), 4.0))
+            inputs.append(clipped(x / math.sqrt(self.input_square[i] + 1e-10), 4.0))
         p = {name: array.astype(float) for name, array in self.model.parameters.items()}
         x_and_embedding = np.array([inputs + [0.0] * 4])
         self.state, _ = self.model.cell.forward(p, x_and_embedding @ p["W"] + p["b"], self.state)

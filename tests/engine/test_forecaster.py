@@ -13,6 +13,8 @@ from tests.engine.records_by_hand import Row, by_hand, fed, wandering
 from tests.engine.slow_series import SlowSeries
 from tests.engine.worlds import sequences, walk
 
+pytestmark = pytest.mark.usefixtures("each_step")
+
 
 def with_opinions(forecaster: Forecaster) -> Forecaster:
     """The same with a head that is not zero, so that the network has something to say without learning."""

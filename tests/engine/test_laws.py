@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.snapshot import SnapshotWriter, StoredSnapshot, restore
 from streamrnn.records import RecordBatch
 from tests.engine.worlds import daily, forecasts, part, scale, sequences, walk
+
+pytestmark = pytest.mark.usefixtures("each_step")
 
 STEPS = 600
 SEEDS = st.integers(0, 2**32 - 1)

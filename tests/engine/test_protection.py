@@ -11,6 +11,8 @@ from streamrnn.engine.snapshot import SnapshotWriter, StoredSnapshot, restore
 from streamrnn.errors import SnapshotError
 from streamrnn.records import ForecastBatch, single_steps
 
+pytestmark = pytest.mark.usefixtures("each_step")
+
 N, T, HALF = 5, 400, 200
 
 
