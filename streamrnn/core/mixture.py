@@ -136,9 +136,13 @@ def learn(
 
 
 def summed(regrets: Array) -> Array:
-    """Sums over the series of r and of r², (B, P, G, K) -> (2, P, G, K) int64 in units of 1 / FIXED_POINT."""
+    """Sums over the series of r and of r², (B, P, G, K) -> (2, P, G, K) int64 in units of 1 / FIXED_POINT.
+
+    A regret that is not a number, of a series that is about to be mended, counts as none.
+    """
     xp = array_module(regrets)
     both = xp.stack([regrets, regrets * regrets])
+    both[~xp.isfinite(both)] = 0.0
     total: Array = xp.rint(both * xp.float64(FIXED_POINT)).astype("int64").sum(1)
     return total
 

@@ -46,7 +46,7 @@ class Forecaster:
 
     def __init__(self, settings: ForecastSettings, xp: ModuleType = np) -> None:
         self.settings, self.xp = settings, xp
-        self._step = _fastest_step(xp)
+        self._step = fastest_step(xp)
         self.model = SharedModel(settings, xp)
         self.layout = layout_of(settings)
         self.table = StreamTable(self.layout, xp)
@@ -218,7 +218,7 @@ def warm_up(settings: ForecastSettings) -> None:
     Forecaster(settings).forecast(single_steps([b"a", b"b"], np.arange(2), np.zeros(2, int), values, nested=False))
 
 
-def _fastest_step(xp: ModuleType) -> Callable[..., Stepped]:
+def fastest_step(xp: ModuleType) -> Callable[..., Stepped]:
     """What steps many series: compiled loops where there is a compiler for them, which takes a second to load."""
     from streamrnn.engine.compiled import compiler, series_step
 

@@ -4,12 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamrnn.engine.compiled import compiler
+from streamrnn.engine import forecaster, series_step
+from streamrnn.engine.compiled import series_step as compiled
+
+WAYS = {"arrays": series_step.step_series, "loops": compiled.step_series}
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["arrays", "loops"])
+@pytest.fixture(scope="module", params=WAYS)
 def each_step(request: pytest.FixtureRequest) -> Iterator[None]:
     """Once with operations on arrays, once with compiled loops."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiler, "AVAILABLE", request.param)
+        patch.setattr(forecaster, "fastest_step", lambda _: WAYS[request.param])
         yield

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from streamrnn.engine import forecaster as module
 from streamrnn.engine.compiled import compiler
-from streamrnn.engine.forecaster import Forecaster
+from streamrnn.engine.forecaster import Forecaster, fastest_step
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.records import ForecastBatch, single_steps
+from tests.engine.conftest import WAYS
 
 N, T = 12, 420
 HOUR = 3_600_000
@@ -25,9 +27,9 @@ def daily(features: int) -> np.ndarray:
     return x
 
 
-def told(settings: ForecastSettings, x: np.ndarray, monkeypatch: pytest.MonkeyPatch, *, loops: bool) -> ForecastBatch:
+def told(settings: ForecastSettings, x: np.ndarray, monkeypatch: pytest.MonkeyPatch, way: str) -> ForecastBatch:
     """All forecasts of these series."""
-    monkeypatch.setattr(compiler, "AVAILABLE", loops)
+    monkeypatch.setattr(module, "fastest_step", lambda _: WAYS[way])
     forecaster = Forecaster(settings)
     keys = [b"%d" % i for i in range(N)] * T
     times = np.repeat(np.arange(T) * HOUR, N)
@@ -53,7 +55,7 @@ def test_loops_and_arrays_make_the_same_forecasts(
     settings: ForecastSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x = daily(settings.features)
-    expected, found = (told(settings, x, monkeypatch, loops=loops) for loops in (False, True))
+    expected, found = (told(settings, x, monkeypatch, way) for way in WAYS)
     for name in ("mean", "lower", "upper", "surprise", "anomaly"):
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-5, atol=LIMIT, err_msg=name)
     for name in ("warm", "model", "times"):
@@ -67,6 +69,7 @@ def test_loops_and_arrays_make_the_same_forecasts(
 def test_there_is_a_compiler_here() -> None:
     """Or what is tested above is the loops as plain Python, and nothing of the compiler."""
     assert compiler.AVAILABLE
+    assert fastest_step(np) is WAYS["loops"]
 
 
 def test_without_a_compiler_the_loops_are_plain_python(monkeypatch: pytest.MonkeyPatch) -> None:

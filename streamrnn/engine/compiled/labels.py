@@ -47,8 +47,9 @@ def learn_regrets(s: Slabs, row: int, p: int, slot: int, label: float, taught: A
             r = np.float32(clip((mixed - made[row, slot, k]) * pull, REGRET_CLIP))
             s.regret[row, p, g, k] = s.regret[row, p, g, k] * MEMORIES[g] + r
             s.regret_square[row, p, g, k] = s.regret_square[row, p, g, k] * MEMORIES[g] + r * r
-            taught[0, p, g, k] += np.int64(np.rint(r * UNIT))
-            taught[1, p, g, k] += np.int64(np.rint(r * r * UNIT))
+            if r == r:
+                taught[0, p, g, k] += np.int64(np.rint(r * UNIT))
+                taught[1, p, g, k] += np.int64(np.rint(r * r * UNIT))
     for i in range(2):
         other = average if i == 0 else 0.0
         r = np.float32(clip((published - other) * wrong * unit, REGRET_CLIP))
