@@ -14,6 +14,7 @@ MINUTES ?= 5
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m streamrnn.engine.compiled
 	touch $@
 
 $(VENV)/.installed-deploy: $(READY)

@@ -105,7 +105,7 @@ class SharedReadouts:
         """P φ̃ for φ̃ (B, n): over the features alone (B, F), and with the panel (B, n or 0)."""
         plain = rows_product(scaled[:, :F], self.P)
         if not self._panel:
-            return plain, scaled[:, :0]
+            return plain, self.xp.empty((len(scaled), 0), scaled.dtype)
         by_feature = scaled.reshape(-1, self._D, F + self._panel).transpose(1, 0, 2)
         whole = rows_product(by_feature, self.P_panel).transpose(1, 0, 2)
         return plain, whole.reshape(scaled.shape)

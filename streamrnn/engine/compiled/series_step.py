@@ -127,7 +127,8 @@ def step_series(table: StreamTable, model: SharedModel, rows: Array, value: Arra
         remember_inputs(table, rows, steps, seen.x[:, :INPUTS], hidden)
     hidden, recurrent = model.step(seen.x, hidden)
     table.slabs["hidden"][rows] = hidden
-    directions = model.readouts.shared.directions(seen.scaled)
+    # of one layout, or they would be compiled once for each
+    directions = map(np.ascontiguousarray, model.readouts.shared.directions(seen.scaled))
     P, K = len(table.horizons), len(table.layout.experts)
     told = np.empty((len(rows), P, K + MEMORIES + 3), np.float32)
     forecast(s, exact, shared, rows, seen, hidden, recurrent, *directions, told)
