@@ -1,113 +1,160 @@
-"""Forecasts a second through a real broker, exactly once and learning, beside a bare copy of the same records.
+"""Forecasts a second through a real broker, and beside each the bare copy of the same records.
 
-    python -m benchmarks.throughput [--streams 10000] [--records 600000] [--partitions 4]
+    python -m benchmarks.throughput [CASE ...]
 
-Starts an Apache Kafka of its own, fills the input topic, and then, one after the other on the same core: a bare
-pass-through (benchmarks/pass_through.py) and one `streamrnn run` with the defaults. Both outputs are read back with
-read_committed and must be complete. The broker has the other cores.
+One process on one core unless it says otherwise, exactly once, learning on, snapshots running, the defaults of
+config/streamrnn.yaml; the broker has the other cores. A stream's first record is a sequence of 1 to 16 steps, so that
+from then on as many windows are learnt with each record as in the long run; the clock starts after these. The output
+is read back with read_committed and must be complete. Memory is that of the process at its largest.
 """
 
 import argparse
 import asyncio
-import os
-import subprocess
+import functools
 import sys
 import tempfile
 import time
-import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.measured import PARTITIONS, Speed, complete, daemons, program
 from benchmarks.source import Source
 from tests.kafka.broker import Broker
-from tests.kafka.plain_clients import read
 
-ROOT = Path(__file__).resolve().parent.parent
-FIRST_SHARE = 0.2  # of the records: start-up and the first, cold meeting with every stream are not measured
-POLL = 0.1
+LAST_SHARE = 20  # one in so many of the records comes after the clock has stopped
+PASS_THROUGH = (sys.executable, "-m", "benchmarks.pass_through")
 
 
-async def written(bootstrap: str, topic: str, partitions: int) -> int:
-    """Committed records of a topic."""
-    return sum([len(await read(bootstrap, topic, partition)) for partition in range(partitions)])
+@dataclass(frozen=True, slots=True)
+class Input:
+    """The records of a topic, after the first one of each stream."""
+
+    streams: int = 100_000
+    records: int = 1_000_000
+    features: int = 1
+    hot: float = 0.0
+
+    @property
+    def topic(self) -> str:
+        hot = "-hot" if self.hot else ""
+        return f"records-{self.streams}x{self.features}{hot}"
 
 
-def pinned(*command: str) -> list[str]:
-    """The command on the last core alone."""
-    return ["taskset", "-c", str((os.cpu_count() or 1) - 1), sys.executable, "-m", *command]
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One way to run it."""
+
+    name: str
+    input: Input = field(default_factory=Input)
+    settings: Mapping[str, object] = field(default_factory=dict)
+    processes: int = 1
+    numpy: bool = False  # without the compiled loops
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+CASES = (
+    Case("100,000 streams"),
+    Case("the same, plain NumPy", numpy=True),
+    Case("learning off", settings={"learning.enabled": False}),
+    Case("64 hidden units", settings={"model.hidden": 64}),
+    Case("at least once", settings={"kafka.delivery": "at_least_once"}),
+    Case("two processes, two cores", processes=2),
+    Case("1,000 streams", Input(1000)),
+    Case("1,000,000 streams", Input(1_000_000, 1_500_000)),
+    Case("12,500 streams of 8 features", Input(12_500, 125_000, features=8)),
+    Case("one stream has 99 of 100 records", Input(1000, 50_000, hot=0.99)),
+)
 
 
-def run_daemon(bootstrap: str, topic: str, records: int, sets: list[str]) -> tuple[float, float]:
-    """Records a second and CPU-µs a record of one `streamrnn run` between FIRST_SHARE and the end."""
-    port = 9199
-    options = [f"--set={key}" for key in (*sets, f"http.port={port}", "log.level=warning")]
-    options += [f"--set=kafka.bootstrap_servers={bootstrap}", f"--set=input.topic={topic}"]
-    options += [f"--set=output.topic={topic}.forecast", f"--set=app_id={topic}-app"]
-    daemon = subprocess.Popen(pinned("streamrnn", "run", "-c", "config/streamrnn.yaml", *options), cwd=ROOT)
-    try:
-        began = cpu = first = 0.0
-        while True:
-            time.sleep(POLL)
-            if daemon.poll() is not None:
-                sys.exit(f"the daemon ended with {daemon.returncode}")
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-                    lines = answer.read().decode().splitlines()
-            except OSError:
-                continue
-            done = sum(float(line.split()[-1]) for line in lines if line.startswith("streamrnn_forecasts_published"))
-            if not began and done >= FIRST_SHARE * records:
-                began, cpu, first = time.perf_counter(), cpu_seconds(daemon.pid), done
-            if done >= records:
-                seconds = time.perf_counter() - began
-                return (done - first) / seconds, 1e6 * (cpu_seconds(daemon.pid) - cpu) / (done - first)
-    finally:
-        daemon.terminate()
-        daemon.wait(30)
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A case's figures; those of several features count values, not records."""
+
+    case: Case
+    made: Speed
+    bare: Speed
+
+    def __str__(self) -> str:
+        values = self.case.input.features
+        return (
+            f"| {self.case.name} | {values * self.made.rate:,.0f} | {self.made.micros / values:.2f} "
+            f"| {values * self.bare.rate:,.0f} | {self.made.rate / self.bare.rate:.2f} | {self.made.memory:,.0f} |"
+        )
 
 
-async def benchmark(streams: int, records: int, partitions: int, sets: list[str]) -> None:
-    """Print both rates and their ratio."""
-    topic = "throughput"
-    with tempfile.TemporaryDirectory() as folder:
+HEAD = (
+    "| | forecasts/s | CPU-µs a forecast | bare pass-through/s | ratio | MiB |",
+    "|---|---:|---:|---:|---:|---:|",
+)
+
+
+@contextmanager
+def kafka() -> Iterator[Broker]:
+    """A broker of our own."""
+    with tempfile.TemporaryDirectory(prefix="streamrnn-benchmark-") as folder:
         broker = Broker(Path(folder) / "kafka")
         broker.start()
         try:
-            bootstrap = broker.bootstrap_servers
-            for name in (topic, f"{topic}.forecast", f"{topic}.copy"):
-                await asyncio.to_thread(broker.create_topic, name, partitions)
-            await Source(topic, partitions, streams).pour(bootstrap, records)
-            copy = pinned("benchmarks.pass_through", bootstrap, topic, f"{topic}.copy", "copy", str(records))
-            told = await asyncio.to_thread(subprocess.run, copy, cwd=ROOT, check=True, capture_output=True, text=True)
-            seconds, cpu = map(float, told.stdout.split())
-            bare = records / seconds
-            rate, micros = await asyncio.to_thread(run_daemon, bootstrap, topic, records, sets)
-            for name in (f"{topic}.copy", f"{topic}.forecast"):
-                found = await written(bootstrap, name, partitions)
-                if found != records:
-                    sys.exit(f"{name} holds {found} records, expected {records}")
+            yield broker
         finally:
-            broker.stop()
-    print(f"{records:,} records of {streams:,} streams in {partitions} partitions, exactly once, one core each")
-    print(f"bare pass-through   {bare:>10,.0f} records/s    {1e6 * cpu / records:5.2f} CPU-µs a record")
-    print(f"streamrnn, learning {rate:>10,.0f} forecasts/s  {micros:5.2f} CPU-µs a record")
-    print(f"ratio               {rate / bare:>10.2f}")
+            broker.kill()
+
+
+class Throughput:
+    """Cases measured on one broker: inputs that several of them share are written and copied once."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._bare = functools.cache(self._pass_through)
+
+    def measure(self, case: Case) -> Row:
+        """One run of one case, and the bare copy of its records. Raises IncompleteError."""
+        bare = self._bare(case.input)
+        target = f"{case.input.topic}.{case.name.replace(' ', '-').replace(',', '')}"
+        self._broker.create_topic(target, PARTITIONS)
+        return Row(case, self._daemon(case, target), bare)
+
+    def _pass_through(self, what: Input) -> Speed:
+        bootstrap = self._broker.bootstrap_servers
+        for name in (what.topic, f"{what.topic}.copy"):
+            self._broker.create_topic(name, PARTITIONS)
+        source = Source(what.topic, PARTITIONS, what.streams, hot=what.hot, features=what.features)
+        asyncio.run(source.begin(bootstrap))
+        asyncio.run(source.pour(bootstrap, what.records))
+        options = ("--skip", str(what.streams))
+        return program(
+            self._broker, PASS_THROUGH, what.topic, f"{what.topic}.copy", what.streams + what.records, options
+        )
+
+    def _daemon(self, case: Case, target: str) -> Speed:
+        what, settings = case.input, {"input.features": case.input.features, **case.settings}
+        total = what.streams + what.records
+        with daemons(
+            self._broker, what.topic, target, processes=case.processes, settings=settings, numpy=case.numpy
+        ) as running:
+            first = running.until(what.streams)
+            began, cpu = time.perf_counter(), running.cpu()
+            done = running.until(total - what.records // LAST_SHARE) - first
+            seconds, cpu = time.perf_counter() - began, running.cpu() - cpu
+            running.until(total)
+            memory = running.memory()
+        complete(self._broker, target, total)
+        return Speed(done / seconds, 1e6 * cpu / done, memory)
 
 
 def main() -> None:
-    """Read the options and run."""
+    """Measure the cases asked for, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--streams", type=int, default=10_000)
-    parser.add_argument("--records", type=int, default=600_000)
-    parser.add_argument("--partitions", type=int, default=4)
-    parser.add_argument("--set", dest="sets", action="append", default=[], help="a key of the configuration")
-    given = parser.parse_args()
-    asyncio.run(benchmark(given.streams, given.records, given.partitions, given.sets))
+    parser.add_argument(
+        "cases", nargs="*", metavar="CASE", help="numbers, from 1: " + "; ".join(c.name for c in CASES)
+    )
+    chosen = [CASES[int(number) - 1] for number in parser.parse_args().cases] or CASES
+    print(*HEAD, sep="\n")
+    with kafka() as broker:
+        throughput = Throughput(broker)
+        for case in chosen:
+            print(throughput.measure(case), flush=True)
 
 
 if __name__ == "__main__":

@@ -128,10 +128,10 @@ def step_series(table: StreamTable, model: SharedModel, rows: Array, value: Arra
     hidden, recurrent = model.step(seen.x, hidden)
     table.slabs["hidden"][rows] = hidden
     # of one layout, or they would be compiled once for each
-    directions = map(np.ascontiguousarray, model.readouts.shared.directions(seen.scaled))
+    own, panel = map(np.ascontiguousarray, model.readouts.shared.directions(seen.scaled))
     P, K = len(table.horizons), len(table.layout.experts)
     told = np.empty((len(rows), P, K + MEMORIES + 3), np.float32)
-    forecast(s, exact, shared, rows, seen, hidden, recurrent, *directions, told)
+    forecast(s, exact, shared, rows, seen, hidden, recurrent, own, panel, told)
 
     made = np.empty((3, len(rows), P))
     if not tell(s, shared, rows, seen, told, made):
