@@ -3,7 +3,7 @@
     python -m benchmarks.long_runs soak [--minutes 60] [--rate 2000]   does memory grow, do latencies stay
     python -m benchmarks.long_runs flood [--seconds 600]               input faster than compute, then the rest of it
     python -m benchmarks.long_runs backlog [--records 5000000]         a start with all of that waiting
-    python -m benchmarks.long_runs recovery [--streams 1000 100000]    seconds from a start to forecasts
+    python -m benchmarks.long_runs recovery [--streams 1000 100000]    seconds from a start, or a hand-over, to forecasts
     python -m benchmarks.long_runs keys [--number 10000000]            every record of another stream
     python -m benchmarks.long_runs hot [--records 100000]              99 of 100 records of one stream
 
@@ -54,7 +54,7 @@ class Worker:
 
     def __init__(self, broker: Broker, folder: Path, **settings: object) -> None:
         self.port = free_port()
-        self.log = folder / "worker.log"
+        self.log = folder / f"worker-{self.port}.log"
         self._bootstrap = broker.bootstrap_servers
         self.daemon = Daemon(
             self.log,
@@ -90,17 +90,17 @@ class Worker:
             latency=latency,
         )
 
-    def ready(self) -> bool:
-        """Whether all its partitions run."""
+    def ready(self, partitions: float) -> bool:
+        """Whether it has so many partitions, and all of them run."""
         try:
-            return get(self.port, "/readyz")[0] == 200 and len(status(self.port)["tasks"]) == PARTITIONS
+            return get(self.port, "/readyz")[0] == 200 and len(status(self.port)["tasks"]) == partitions
         except OSError:
             return False
 
     def until(self, condition: str, number: float = 0) -> float:
-        """Seconds until it is "ready", or has "published" so many."""
+        """Seconds until it is "ready" with so many partitions (0: all), or has "published" so many."""
         began = time.monotonic()
-        while not (self.ready() if condition == "ready" else self._published() >= number):
+        while not (self.ready(number or PARTITIONS) if condition == "ready" else self._published() >= number):
             if time.monotonic() - began > PATIENCE:
                 raise SystemExit(f"not {condition} in {PATIENCE:g} s: see {self.log}")
             time.sleep(0.05)
@@ -233,10 +233,13 @@ def backlog(records: int, streams: int) -> None:
         worker.daemon.stop()
 
 
-def recovery(streams: list[int]) -> None:
-    """For each number of streams: from the start of the process to all partitions running, after either end."""
-    print("| streams | state, MiB | clean stop | start after it | start after SIGKILL | replayed |")
-    print("|---:|---:|---:|---:|---:|---:|", flush=True)
+def recovery(streams: list[int]) -> Iterator[str]:
+    """For each number of streams: from the start of the process to all partitions running, after either end.
+
+    Then a second worker comes, and takes half of them: from its start until both run.
+    """
+    yield "| streams | state | clean stop | start after it | start after SIGKILL | replayed | scale-out |"
+    yield "|---:|---:|---:|---:|---:|---:|---:|"
     for size in streams:
         with kafka() as (broker, folder):
             source, worker = Source(TOPIC, PARTITIONS, size), Worker(broker, folder, shutdown_timeout="120s")
@@ -261,10 +264,14 @@ def recovery(streams: list[int]) -> None:
                 for line in worker.log.read_text().splitlines()
                 if "replayed" in line
             )
-            print(
-                f"| {size:,} | {mib:.0f} | {stopped:.1f} s | {clean:.1f} s | {killed:.1f} s | {replayed:,} |",
-                flush=True,
+            second = Worker(broker, folder)
+            second.daemon.start()
+            shared = second.until("ready", PARTITIONS // 2)
+            yield (
+                f"| {size:,} | {mib:.0f} MiB | {stopped:.1f} s | {clean:.1f} s | {killed:.1f} s | {replayed:,} "
+                f"| {shared:.1f} s |"
             )
+            second.daemon.stop()
             worker.daemon.stop()
 
 
@@ -329,10 +336,13 @@ def main() -> None:
     one.add_argument("--records", type=int, default=100_000)
     one.add_argument("--share", type=float, default=0.99)
     given = vars(parser.parse_args())
-    RUNS[given.pop("run")](**given)
+    for line in RUNS[given.pop("run")](**given) or ():
+        print(line, flush=True)
 
 
-RUNS: dict[str, Callable[..., None]] = {each.__name__: each for each in (soak, flood, backlog, recovery, keys, hot)}
+RUNS: dict[str, Callable[..., Iterator[str] | None]] = {
+    each.__name__: each for each in (soak, flood, backlog, recovery, keys, hot)
+}
 
 
 if __name__ == "__main__":
