@@ -3,7 +3,7 @@
     python -m benchmarks.long_runs soak [--minutes 60] [--rate 2000]   does memory grow, do latencies stay
     python -m benchmarks.long_runs flood [--seconds 600]               input faster than compute, then the rest of it
     python -m benchmarks.long_runs backlog [--records 5000000]         a start with all of that waiting
-    python -m benchmarks.long_runs recovery [--streams 1000 100000]    seconds from a start, or a hand-over, to forecasts
+    python -m benchmarks.long_runs recovery [--streams 1000 100000]    seconds from a start to forecasts
     python -m benchmarks.long_runs keys [--number 10000000]            every record of another stream
     python -m benchmarks.long_runs hot [--records 100000]              99 of 100 records of one stream
 

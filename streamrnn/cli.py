@@ -8,7 +8,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import asyncio
 import contextlib
-import gc
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -89,7 +88,6 @@ def run(path: Path, sets: tuple[str, ...]) -> None:
     log.setup(config.log.level, config.log.format)
     _introduce(config)
     worker = assembly.worker(config)
-    gc.freeze()  # what is there by now stays, and is not looked through again and again
     asyncio.run(worker.run())
 
 

@@ -85,14 +85,21 @@ class KeyIndex:
         return index
 
     def _resize(self, cells: int) -> None:
+        """Begin anew with so many cells or a few more, and place all keys at once."""
         size = 1 << (cells - 1).bit_length()
         self._mask = size - 1
         self._slots = np.full(size, EMPTY, np.int64)
         self._hashes = np.zeros(size, np.int64)
-        self._used = 0
-        for slot, key in enumerate(self.keys):
-            if key is not None:
-                self._place(hash(key), slot)
+        slots = np.array([slot for slot, key in enumerate(self.keys) if key is not None], np.int64)
+        hashes = np.fromiter((hash(key) for key in self.keys if key is not None), np.int64, len(slots))
+        self._used = len(slots)
+        cell = hashes & self._mask
+        while slots.size:
+            free = self._slots[cell] == EMPTY
+            self._slots[cell[free]] = slots[free]  # of those that want the same cell the last one has it
+            self._hashes[cell[free]] = hashes[free]
+            going = self._slots[cell] != slots
+            slots, hashes, cell = slots[going], hashes[going], (cell[going] + 1) & self._mask
 
     def _place(self, hashed: int, slot: int) -> None:
         cell = hashed & self._mask

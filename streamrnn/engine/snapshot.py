@@ -6,6 +6,7 @@ every valid page with its checksum, so that a store which keeps the newest bytes
 
 import json
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -181,12 +182,12 @@ def _rebuilt(
     if used:
         table.grow(used)
     for name, array in _slot_arrays(f).items():
-        width = array.nbytes // max(1, table.capacity)
-        raw = _joined(f"slot/{name}", pages, used * width)
-        if used:
-            values = np.frombuffer(raw, array.dtype).reshape(-1, *array.shape[1:])
-            _check_finite(f"slot/{name}", values)
-            array[: len(values)] = xp.asarray(values) if name in table.slabs else values
+        size = used * (array.nbytes // max(1, table.capacity))
+        flat = array.reshape(-1).view("uint8")
+        for start, page in _pages(f"slot/{name}", pages, size):
+            _check_finite(f"slot/{name}", np.frombuffer(page, array.dtype))
+            values = np.frombuffer(page, "uint8")
+            flat[start : start + len(page)] = xp.asarray(values) if name in table.slabs else values
     return f, SnapshotWriter(f, header["pages"]), header["offset"]
 
 
@@ -233,7 +234,11 @@ def _read_shared(listed: dict[str, Any], pages: dict[str, bytes]) -> dict[str, A
     arrays: dict[str, Array] = {}
     for name, (dtype, shape) in listed.items():
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        arrays[name] = np.frombuffer(_joined(f"shared/{name}", pages, size), dtype).reshape(shape).copy()
+        arrays[name] = (
+            np.frombuffer(b"".join(page for _, page in _pages(f"shared/{name}", pages, size)), dtype)
+            .reshape(shape)
+            .copy()
+        )
         _check_finite(name, arrays[name])
     return arrays
 
@@ -254,11 +259,14 @@ def _check_shared(f: Forecaster, arrays: dict[str, Array]) -> None:
             raise SnapshotError(f"the snapshot holds {found.dtype} {found.shape} for {name}, expected {wanted}")
 
 
-def _joined(name: str, pages: dict[str, bytes], size: int) -> bytes:
-    raw = b"".join(pages[f"{name}/{page}"] for page in range(-(-size // PAGE_BYTES)))
-    if len(raw) != size:
-        raise SnapshotError(f"the snapshot holds {len(raw)} bytes of {name}, expected {size}")
-    return raw
+def _pages(name: str, pages: dict[str, bytes], size: int) -> Iterator[tuple[int, bytes]]:
+    """The pages of `size` bytes of an array, and where each begins."""
+    for start in range(0, size, PAGE_BYTES):
+        page = pages[f"{name}/{start // PAGE_BYTES}"]
+        if len(page) != min(PAGE_BYTES, size - start):
+            expected = min(PAGE_BYTES, size - start)
+            raise SnapshotError(f"page {start // PAGE_BYTES} of {name} has {len(page)} bytes, expected {expected}")
+        yield start, page
 
 
 def _read_header(raw: bytes) -> dict[str, Any]:

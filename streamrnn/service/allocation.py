@@ -37,4 +37,11 @@ async def collect_garbage() -> None:
             await asyncio.sleep(COLLECT_EVERY)
             gc.collect(OLDEST if turn % ALL_EVERY == 0 else YOUNG)
     finally:
+        gc.unfreeze()
         gc.enable()
+
+
+def settle_down() -> None:
+    """What is there by now, libraries above all, stays, and is not looked through again and again."""
+    gc.collect()
+    gc.freeze()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from streamrnn.engine.forecaster import warm_up
 from streamrnn.errors import FatalError, TransportError
-from streamrnn.service.allocation import collect_garbage
+from streamrnn.service.allocation import collect_garbage, settle_down
 from streamrnn.service.compute import ComputeThread
 from streamrnn.service.http import HttpServer
 from streamrnn.service.metrics import Metrics
@@ -168,6 +168,7 @@ class Worker:
         """While the group is joined; tasks wait for the compute thread."""
         began = time.monotonic()
         await self._compute.run(warm_up, self._settings.forecast)
+        settle_down()
         if time.monotonic() - began > COMPILED:
             log.info("compiled in %.0f s what the forecasts run on", time.monotonic() - began)
 
