@@ -9,7 +9,9 @@ SEED ?= 1
 BROKERS ?= 1
 MINUTES ?= 5
 
-.PHONY: demo test test-fast test-deploy chaos chaos-hour fuzz format lint types benchmark clean
+COUNT := benchmarks/rivals/kafka_streams
+
+.PHONY: demo test test-fast test-deploy chaos chaos-hour fuzz format lint types benchmark rivals clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -59,5 +61,19 @@ types: $(READY)
 benchmark: $(READY)
 	$(BIN)/python benchmarks/throughput.py
 
+rivals: .venv-rivals/.installed $(COUNT)/target/.built  ## what streamrnn is compared with; 6 GB, and needs Maven
+
+.venv-rivals/.installed: $(wildcard benchmarks/rivals/*.txt)
+	$(PYTHON) -m venv .venv-rivals
+	.venv-rivals/bin/pip install --quiet --disable-pip-version-check \
+		--requirement benchmarks/rivals/requirements.txt
+	.venv-rivals/bin/pip install --quiet --disable-pip-version-check --no-deps \
+		--requirement benchmarks/rivals/requirements-without-dependencies.txt
+	touch $@
+
+$(COUNT)/target/.built: $(COUNT)/pom.xml $(wildcard $(COUNT)/src/main/*/*) $(wildcard $(COUNT)/src/main/*/*/*)
+	mvn --quiet --batch-mode --file $< compile dependency:copy-dependencies -DincludeScope=runtime
+	touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-rivals $(COUNT)/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
