@@ -1,8 +1,8 @@
 """A Quix Streams application that forecasts every record with a model for each stream, exactly once.
 
 The models are in a dictionary, the fastest that a user can write, to the rival's favour: they are lost in a crash,
-and do not move with their partition. All but the commit interval is left as it is: linger, compression and the check
-of the broker after each record were tried, and made no difference beyond the noise.
+and do not move with their partition. All but the commit interval is left as it is: another linger, and no check of
+the broker after each record, made no difference beyond the noise.
 """
 
 import sys
