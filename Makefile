@@ -59,7 +59,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 benchmark: $(READY)
-	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python -m benchmarks.end_to_end --write docs/performance.md
 
 rivals: .venv-rivals/.installed $(COUNT)/target/.built  ## what streamrnn is compared with; 6 GB, and needs Maven
 

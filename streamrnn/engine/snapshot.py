@@ -184,10 +184,10 @@ def _rebuilt(
     for name, array in _slot_arrays(f).items():
         size = used * (array.nbytes // max(1, table.capacity))
         flat = array.reshape(-1).view("uint8")
-        for start, page in _pages(f"slot/{name}", pages, size):
-            _check_finite(f"slot/{name}", np.frombuffer(page, array.dtype))
-            values = np.frombuffer(page, "uint8")
-            flat[start : start + len(page)] = xp.asarray(values) if name in table.slabs else values
+        for start, part in _pages(f"slot/{name}", pages, size):
+            _check_finite(f"slot/{name}", np.frombuffer(part, array.dtype))
+            values = np.frombuffer(part, "uint8")
+            flat[start : start + len(part)] = xp.asarray(values) if name in table.slabs else values
     return f, SnapshotWriter(f, header["pages"]), header["offset"]
 
 
