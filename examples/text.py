@@ -6,8 +6,8 @@ The text is the documentation that Python's own `help()` shows, each paragraph o
 character and says how probable every one is as the next. It learns from 50 characters at a time and carries its
 hidden state on to the next 50, so that it may remember longer than it learns back (truncated back-propagation).
 
-Prints what a character of unread text costs in bits, by the network and by a table of how often each character
-followed each in what it has learnt from; then what the network writes when its own guesses are drawn and fed back.
+Prints what the network writes when its own guesses are drawn and fed back; then what a character of unread text costs
+in bits, by the network and by a table of how often each character followed each in what it has learnt from.
 """
 
 import argparse
