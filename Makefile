@@ -11,7 +11,7 @@ MINUTES ?= 5
 
 COUNT := benchmarks/rivals/kafka_streams
 
-.PHONY: demo test test-fast test-deploy chaos chaos-hour fuzz format lint types benchmark rivals clean
+.PHONY: demo test test-fast test-deploy test-examples chaos chaos-hour fuzz format lint types benchmark rivals clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,10 @@ $(VENV)/.installed-deploy: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[deploy]'
 	touch $@
 
+$(VENV)/.installed-examples: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[examples]'
+	touch $@
+
 demo: $(READY)
 	$(BIN)/streamrnn demo --once
 
@@ -30,10 +34,13 @@ test: $(READY)  ## everything, the real broker included
 	$(BIN)/pytest
 
 test-fast: $(READY)  ## everything but the broker's tests, on all cores
-	$(BIN)/pytest --numprocesses auto --dist worksteal -m 'not kafka and not deploy'
+	$(BIN)/pytest --numprocesses auto --dist worksteal -m 'not kafka and not deploy and not examples'
 
 test-deploy: $(VENV)/.installed-deploy  ## what needs promtool, Prometheus, systemd, kubectl, and root for a systemd of its own
 	$(BIN)/pytest -m deploy
+
+test-examples: $(VENV)/.installed-examples  ## every script in examples/ does what it says
+	$(BIN)/pytest -m examples tests/examples
 
 chaos: $(READY)  ## real workers and brokers tortured for SECONDS, from a SEED, with 1 or 3 BROKERS
 	$(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) --brokers $(BROKERS)

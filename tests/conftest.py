@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-MARKED = {"kafka": "kafka", "chaos": "kafka", "deploy": "deploy"}  # what all tests of a folder need
+MARKED = {
+    "kafka": "kafka",
+    "chaos": "kafka",
+    "deploy": "deploy",
+    "examples": "examples",
+}  # what all tests of a folder need
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
