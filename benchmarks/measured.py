@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from aiokafka.structs import TopicPartition
 
 from tests.kafka.broker import Broker, free_port
 
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that has just started makes it talk
 ROOT = Path(__file__).resolve().parent.parent
 PARTITIONS = 4
 POLL = 0.25  # seconds between two looks at a daemon's counters

@@ -26,6 +26,7 @@ from streamrnn.engine.season_search import SeasonSearch
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.shared_model import SharedModel
 from streamrnn.engine.stream_table import StreamTable
+from streamrnn.service.allocation import keep_freed_memory
 from streamrnn.service.processor import Processor
 from streamrnn.transport.contract import PartitionId, RawBatch
 
@@ -60,6 +61,7 @@ PARTS: tuple[Part, ...] = (
 
 def profile(streams: int, records: int, *, numpy: bool) -> dict[str, float]:
     """Microseconds a record of each part, and of all of it."""
+    keep_freed_memory()  # as the daemon does
     random = np.random.default_rng(0)
     phase, keys = random.uniform(0, 6.28, streams), [b"sensor-%d" % i for i in range(streams)]
     lengths = random.integers(1, LONGEST_PAST + 1, streams)
