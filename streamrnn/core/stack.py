@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from streamrnn.core.backend import Array, Parameters, array_module
 from streamrnn.core.cells import Cell, Tape
-from streamrnn.core.truncated_bptt import backward_window, forward_window
+from streamrnn.core.truncated_bptt import backward_window, forward_window, input_gradient
 
 Layers: TypeAlias = list[list[Parameters]]
 
@@ -77,8 +77,8 @@ def backward_stack(
             d_states = xp.zeros((len(one.tapes), *d_after[number].shape), d_shown.dtype)  # (T, B, S)
             d_states[:, :, :H] = d_shown[:, :, direction * H : (direction + 1) * H][way]
             d_states[-1] += d_after[number]
-            grads, d_x, d_first = backward_window(cell, p, one.inputs, one.states, one.tapes, d_states, one.present)
-            d_inputs += d_x[way]
+            grads, d_xw, d_first = backward_window(cell, p, one.inputs, one.states, one.tapes, d_states, one.present)
+            d_inputs += input_gradient(p, d_xw)[way]
             made.parameters.insert(0, grads)
             made.states.insert(0, d_first)
             made.hidden.insert(0, d_states[way][:, :, :H])

@@ -21,7 +21,7 @@ class WindowGradients:
 
     loss: float
     parameters: Parameters  # dL/dθ, the same names as the parameters
-    inputs: Array  # dL/dx (T, B, D)
+    input_side: Array  # dL/dxw (T, B, G·H), of xw = x W + b; see input_gradient
     state: Array  # the state after the window (B, S)
 
 
@@ -66,7 +66,7 @@ def backward_window(
     d_states: Array,
     present: Array | None = None,
 ) -> tuple[Parameters, Array, Array]:
-    """The gradient of forward_window: that of the cell's parameters, dL/dx (T, B, D) and dL/ds of the first state.
+    """The gradient of forward_window: that of the cell's parameters, dL/dxw (T, B, G·H) and dL/ds of the first state.
 
         dL/ds_t = ∂L/∂s_t + dL/ds_{t+1} ds_{t+1}/ds_t,   dL/dθ = sum over t
 
@@ -88,7 +88,13 @@ def backward_window(
     flat = d_xw.reshape(T * B, -1)
     grads["W"] = inputs.reshape(T * B, D).T @ flat  # xw = x W + b, all steps at once
     grads["b"] = flat.sum(0)
-    return grads, (flat @ p["W"].T).reshape(T, B, D), carried
+    return grads, d_xw, carried
+
+
+def input_gradient(p: Parameters, d_xw: Array, columns: slice = slice(None)) -> Array:
+    """dL/dx (..., D) of xw = x W + b, for these of the inputs alone. d_xw (..., G·H)."""
+    W = p["W"][columns]
+    return (d_xw.reshape(-1, d_xw.shape[-1]) @ W.T).reshape(*d_xw.shape[:-1], len(W))
 
 
 def output_backward(p: Parameters, hidden: Array, d_output: Array) -> tuple[Parameters, Array]:
@@ -121,6 +127,6 @@ def window_gradients(
     loss, d_output = squared_error(output, target.reshape(T * B, -1), weight.reshape(T * B, -1))
     of_output, d_hidden = output_backward(p, after, d_output)
     d_states = from_hidden(d_hidden.reshape(T, B, H), states.shape[2])
-    grads, d_inputs, _ = backward_window(cell, p, inputs, states, tapes, d_states)
+    grads, d_xw, _ = backward_window(cell, p, inputs, states, tapes, d_states)
     grads |= of_output
-    return WindowGradients(loss, {name: grads[name] for name in p}, d_inputs, states[T])
+    return WindowGradients(loss, {name: grads[name] for name in p}, d_xw, states[T])

@@ -15,7 +15,7 @@ from streamrnn.core.cells import CELLS, bounded, initial_cell
 from streamrnn.core.guard import Guard
 from streamrnn.core.optimisers import AdamState, adam_init, adam_update, clip_by_global_norm
 from streamrnn.core.shared_curvature import FORGETTING
-from streamrnn.core.truncated_bptt import window_gradients
+from streamrnn.core.truncated_bptt import input_gradient, window_gradients
 from streamrnn.engine.layout import EMBEDDING, INPUTS, MEMORIES, START_STRIDE, expert_names
 from streamrnn.engine.readouts import Readouts
 from streamrnn.engine.settings import ForecastSettings
@@ -182,9 +182,11 @@ class SharedModel:
         if not self.guard.stands(made.loss, norm, parameters):
             learnt.rollbacks += 1
             return
+        # an embedding is the same input in all steps
+        of_embeddings = input_gradient(self.parameters, made.input_side.sum(0), slice(INPUTS, None))
         self.parameters, self.adam = parameters, adam
         # the loss is a mean over all windows: counted / T makes the step that of the window's own loss
-        xp.add.at(embeddings, rows, (-careful * EMBEDDING_RATE * counted / T) * made.inputs[:, :, INPUTS:].sum(0))
+        xp.add.at(embeddings, rows, (-careful * EMBEDDING_RATE * counted / T) * of_embeddings)
         table.touch(rows)  # they may have rested since a snapshot that holds the window
         learnt.updates += 1
 
