@@ -69,8 +69,8 @@ class Task:
         self._closing = self._holding = False
         self._undelivered = False  # a rebalance has begun since the last seek: nothing arrives, even if it is over
         self._changed = asyncio.Event()  # new records, a wish to hold, resume or close, a commit that ended
-        self._settled = asyncio.Event()  # held, or not running at all
-        self._settled.set()
+        self.settled = asyncio.Event()  # held, or not running at all
+        self.settled.set()
         self.reason: str | None = None  # why it failed or was refused
         self._queue = SliceQueue()
         self._paused = False
@@ -114,11 +114,10 @@ class Task:
         self._failure = error
         self._changed.set()
 
-    async def hold(self) -> None:
-        """A rebalance has begun: returns when nothing of this task is on its way any more."""
+    def hold(self) -> None:
+        """A rebalance has begun: `settled` tells when nothing of this task is on its way any more."""
         self._holding = self._undelivered = True
         self._changed.set()
-        await self._settled.wait()
 
     def resume(self) -> None:
         """The rebalance has left the partition here."""
@@ -282,7 +281,7 @@ class Task:
     async def _run(self, handle: Partition, publisher: Publisher) -> None:
         """Compute, commit and snapshot until told to close."""
         assert self.position is not None
-        self._settled.clear()
+        self.settled.clear()
         lag = asyncio.create_task(self._watch_lag(handle))
         try:
             while not self._closing:
@@ -298,7 +297,7 @@ class Task:
                     await self._wait(self._pause(publisher))
         finally:
             lag.cancel()
-            self._settled.set()
+            self.settled.set()
 
     async def _slice(self, handle: Partition, publisher: Publisher) -> None:
         """Compute what is queued, at most one slice."""
@@ -315,10 +314,10 @@ class Task:
         await publisher.finish()
         await publisher.hand_over(self.position)
         self._state.move(State.HELD)
-        self._settled.set()
+        self.settled.set()
         await self._rest(handle, publisher)
         if not self._closing:
-            self._settled.clear()
+            self.settled.clear()
             self._state.move(State.RUNNING)
 
     async def _rest(self, handle: Partition, publisher: Publisher) -> None:
@@ -447,4 +446,4 @@ class Task:
         self._metrics.state(after)
         log.info("%s → %s", before.value, after.value, extra={"task": str(self.partition)})
         if after not in (State.RUNNING, State.HELD):
-            self._settled.set()
+            self.settled.set()

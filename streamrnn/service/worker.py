@@ -83,13 +83,15 @@ class Worker:
     async def revoked(self, partitions: frozenset[PartitionId]) -> None:
         """Hold every task concerned; those that do not come to rest in time are dropped."""
         self._joined = False
-        held = [self._held(self.tasks[p]) for p in partitions if p in self.tasks]
-        await asyncio.gather(*held)
+        tasks = [self.tasks[p] for p in partitions if p in self.tasks]
+        for task in tasks:  # before anything else can run, such as one of them that is about to seek
+            task.hold()
+        await asyncio.gather(*map(self._held, tasks))
 
     async def _held(self, task: Task) -> None:
         try:
             async with asyncio.timeout(HOLD_TIMEOUT):
-                await task.hold()
+                await task.settled.wait()
         except TimeoutError:
             log.warning("%s did not come to rest in %.0f s", task.partition, HOLD_TIMEOUT)
             self.tasks.pop(task.partition)

@@ -203,7 +203,8 @@ class KafkaTransport:
     def deliver_no_more(self, owner: KafkaPartition) -> None:
         """Hold this handle's partition back, unless a newer handle has sought."""
         if self._owners.get(owner.id) is owner:
-            self.pause(owner.id)
+            if _topic_partition(owner.id) in self._client().assignment():
+                self.pause(owner.id)
             self._forget(frozenset((owner.id,)))
 
     # What the rebalances need.

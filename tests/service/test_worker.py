@@ -1,6 +1,7 @@
 """The worker on a transport that does nothing."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import threading
@@ -13,7 +14,7 @@ from streamrnn.service import worker as module
 from streamrnn.service.assembly import metrics, task_settings
 from streamrnn.service.config import Config
 from streamrnn.service.worker import Worker
-from streamrnn.transport.contract import Transport
+from streamrnn.transport.contract import PartitionId, Transport
 
 
 class Idle:
@@ -79,3 +80,20 @@ def test_garbage_is_collected_in_the_thread_of_the_loop_and_never_amid_a_computa
     asyncio.run(run())
     assert collected_by == {threading.get_ident()}
     assert gc.isenabled()
+
+
+def test_a_task_is_held_before_anything_else_can_run() -> None:
+    async def run() -> None:
+        worker = idle_worker()
+        worker._transport = cast(Transport, Idle())
+        partition = PartitionId("sensors", 0)
+        worker.assigned(frozenset({partition}))
+        revoked = worker.revoked(frozenset({partition}))
+        with contextlib.suppress(StopIteration):
+            revoked.send(None)  # as far as it goes before it waits for the first time
+        assert worker.tasks[partition]._undelivered
+        revoked.close()
+        worker._lives[partition].cancel()
+        await asyncio.wait((worker._lives[partition],))
+
+    asyncio.run(run())
