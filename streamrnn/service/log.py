@@ -14,11 +14,11 @@ FIELDS = ("task", "partition", "offset")
 # These speak of every reconnection; what matters of it is told once by ourselves.
 _TALKATIVE = ("aiokafka", "aiohttp", "asyncio")
 _REPEATED_EVERY = 30.0  # seconds
-# What asyncio says of two habits of the client (aiokafka 0.14). A bootstrap that is cancelled forgets its connection,
-# which closes itself when it is collected; a sender that gives up fails batches that it had put back, and misses them
-# in a list of its own. Their errors reach whoever sent them all the same.
+# What asyncio says of two habits of the client (aiokafka 0.14). A start that is cancelled forgets a connection or its
+# producer, which close themselves when they are collected. A sender that gives up fails batches that it had put back,
+# and misses them in a list of its own. Their errors reach whoever sent them all the same.
 _HARMLESS = re.compile(
-    r"Unclosed AIOKafkaConnection|was destroyed but it is pending.*AIOKafkaConnection\._read"
+    r"Unclosed AIOKafka(Connection|Producer)|was destroyed but it is pending.*AIOKafkaConnection\._read"
     r"|Exception in callback MessageAccumulator\._pop_batch",
     re.S,
 )
