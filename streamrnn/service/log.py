@@ -14,14 +14,16 @@ FIELDS = ("task", "partition", "offset")
 # These speak of every reconnection; what matters of it is told once by ourselves.
 _TALKATIVE = ("aiokafka", "aiohttp", "asyncio")
 _REPEATED_EVERY = 30.0  # seconds
-# What asyncio says of two habits of the client (aiokafka 0.14). A start that is cancelled forgets a connection or its
-# producer, which close themselves when they are collected. A sender that gives up fails batches that it had put back,
-# and misses them in a list of its own. Their errors reach whoever sent them all the same.
+# What asyncio says of three habits of the client (aiokafka 0.14). A start that is cancelled forgets a connection or
+# its producer, which close themselves when they are collected. A sender that gives up fails batches that it had put
+# back, and misses them in a list of its own; their errors reach whoever sent them all the same. And it fails what
+# nobody waits for any more, as a commit that was given up: a plain future (of a task asyncio says "Task exception").
 _HARMLESS = re.compile(
     r"Unclosed AIOKafka(Connection|Producer)|was destroyed but it is pending.*AIOKafkaConnection\._read"
     r"|Exception in callback MessageAccumulator\._pop_batch",
     re.S,
 )
+_NOBODY_WAITS = "Future exception was never retrieved"
 
 
 def setup(level: str, format: Literal["text", "json"], stream: TextIO | None = None) -> None:  # noqa: A002
@@ -61,7 +63,8 @@ class _Calm(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name == "asyncio":
-            return not _HARMLESS.search(record.getMessage())
+            message = record.getMessage()
+            return not (_HARMLESS.search(message) or (message.startswith(_NOBODY_WAITS) and _of_the_client(record)))
         if not record.name.startswith("aiokafka"):
             return True
         what = record.name, str(record.msg)
@@ -72,6 +75,11 @@ class _Calm(logging.Filter):
             return False
         self._told[what] = record.created
         return True
+
+
+def _of_the_client(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return type(error).__module__.startswith("aiokafka.")
 
 
 class _TextLine(logging.Formatter):

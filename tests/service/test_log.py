@@ -1,5 +1,6 @@
 """The log: one line a fact."""
 
+import asyncio
 import io
 import json
 import logging
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import pytest
+from aiokafka.errors import ProducerFenced
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -119,3 +121,26 @@ def test_nothing_is_said_of_what_the_client_forgot_or_missed_in_its_own_lists() 
     ours.error("Task was destroyed but it is pending!\ntask: <Task coro=<Task.run() done>>")
     (line,) = stream.getvalue().splitlines()
     assert "Task.run" in line
+
+
+def test_nothing_is_said_of_a_commit_that_was_given_up_and_failed_later() -> None:
+    stream = io.StringIO()
+    setup("info", "text", stream)
+    asyncio.run(_given_up(ProducerFenced("a newer producer")))
+    asyncio.run(_given_up(ValueError("ours")))
+    (line,) = stream.getvalue().splitlines()
+    assert "ValueError: ours" in line
+
+
+async def _given_up(error: Exception) -> None:
+    """A commit is cancelled while the client waits for the end of its transaction, which then fails."""
+    end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def commit() -> None:
+        await asyncio.shield(end)
+
+    committing = asyncio.create_task(commit())
+    await asyncio.sleep(0)
+    committing.cancel()
+    await asyncio.gather(committing, return_exceptions=True)
+    end.set_exception(error)
