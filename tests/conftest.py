@@ -5,12 +5,27 @@ from pathlib import Path
 
 import pytest
 
+from streamrnn.errors import ConfigError
+from tests.backends import BACKENDS, chosen
+
 MARKED = {
     "kafka": "kafka",
     "chaos": "kafka",
     "deploy": "deploy",
     "examples": "examples",
 }  # what all tests of a folder need
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    told = "where the arrays of tests/core and tests/engine live; strict: on an imagined device, see strict_arrays.py"
+    parser.addoption("--backend", choices=BACKENDS, default="numpy", help=told)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    try:
+        chosen(config)
+    except ConfigError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamrnn.core.backend import Array, array_module
+from streamrnn.core.backend import Array, array_module, constant, worth_doing
 from streamrnn.core.scaling import NEGLIGIBLE
 from streamrnn.core.tails import Tails, probabilities
 
@@ -32,15 +32,15 @@ WARM = 100  # records scored before anything is said
 ERROR_WINDOW, SLOW_WINDOW = 300.0, 10_000.0
 ERROR_LIMIT, DEVIATION_LIMIT, RATIO_LIMIT = 6.0, 5.0, 8.0
 FIRE, EARLY = 1.5, 150.0  # an incident begins where the damped score reaches FIRE + EARLY / n
-RUNS = np.array([[2.0], [20.0]])  # records of the two averages of c
+RUNS = ((2.0,), (20.0,))  # records of the two averages of c
 QUIET = 100.0  # records
 DAMP_CHANNEL, DAMP_ALL = 0.2, 0.15  # decades of 1/p for each recent alarm
 KEEP_CHANNEL, KEEP_ALL = 1.0 - 1.0 / 10_000, 1.0 - 1.0 / 3_000
 LONGEST = 15.0  # decades: what float64 can still tell from 1
 DECADE = float(np.log(10.0))
-RATES = np.array([0.1, 0.01, 0.001])  # of the tracked thresholds,
-THRESHOLDS = np.array([1.07, 1.7, 2.15])  # what they begin with,
-PACE = np.array([0.05, 0.2, 0.5])  # the step where one is passed,
+RATES = (0.1, 0.01, 0.001)  # of the tracked thresholds,
+THRESHOLDS = (1.07, 1.7, 2.15)  # what they begin with,
+PACE = (0.05, 0.2, 0.5)  # the step where one is passed,
 BELOW, ABOVE, APART = 0.7, 1.0, 0.1  # how far from where they began they may get, and how close to each other
 
 # rows of the memory, kept as (B, MEMORY) float64
@@ -89,21 +89,18 @@ def judge(memory: Array, tails: Tails, rows: Array, value: Array, error: Array, 
     fires = told & (alarm >= FIRE) & ((m[SILENCE] <= 0) | (alarm >= m[LAST] + 1.0))
     by_channel *= KEEP_CHANNEL
     alarms *= KEEP_ALL
-    if fires.any():
+    if worth_doing(fires):
         by_channel += fires * damped / damped.sum(0)
         alarms += fires
-        m[SILENCE, fires] = QUIET
-        m[LAST, fires] = alarm[fires]
-    if known.all():
-        memory[:] = m.T
-    else:
-        memory[known] = m.T[known]
+        m[SILENCE] = xp.where(fires, QUIET, m[SILENCE])
+        m[LAST] = xp.where(fires, alarm, m[LAST])
+    memory[:] = xp.where(known[:, None], m.T, memory) if worth_doing(~known) else m.T
 
     incident = 1.0 - 10.0 ** -xp.clip(3.0 + alarm - FIRE, 0.0, LONGEST)
     anomaly = xp.where(fires, incident, xp.minimum(surprise, 0.9985))
-    if not told.all():
-        untold = ~told
-        surprise[untold] = anomaly[untold] = xp.where(memory[untold, COUNT] > WARM, 0.0, np.nan)
+    if worth_doing(~told):
+        silent = xp.where(memory[:, COUNT] > WARM, 0.0, xp.nan)
+        surprise, anomaly = xp.where(told, surprise, silent), xp.where(told, anomaly, silent)
     return Judged(surprise, anomaly)
 
 
@@ -127,7 +124,7 @@ def _calibrated(tracked: Array, score: Array, warm: Array) -> Array:
         edges[i + 1] = xp.maximum(tracked[i], edges[i] + APART)
     decades = xp.clip((score - edges[:-1]) / (edges[1:] - edges[:-1]), 0.0, 1.0).sum(0)
     decades += xp.maximum(score - edges[-1], 0.0)
-    rates, pace, start = (xp.asarray(each)[:, None] for each in (RATES, PACE, THRESHOLDS))
+    rates, pace, start = (constant(xp, each, "float64")[:, None] for each in (RATES, PACE, THRESHOLDS))
     tracked += warm * pace * ((score > tracked) - rates)
     xp.clip(tracked, start - BELOW, start + ABOVE, out=tracked)
     surprise: Array = 1.0 - xp.exp(-DECADE * xp.minimum(decades, LONGEST))
@@ -141,12 +138,12 @@ def _channels(m: Array, value: Array, error: Array) -> Array:
     u = xp.empty((CHANNELS, len(value)))
     ratio = xp.clip(error / xp.maximum(size, NEGLIGIBLE), -RATIO_LIMIT, RATIO_LIMIT)
     runs = m[RUN2 : RUN20 + 1]
-    runs += (ratio - runs) / RUNS
+    runs += (ratio - runs) / constant(xp, RUNS, "float64")
     u[:2] = xp.abs(runs)
     magnitude = xp.minimum(xp.abs(error), xp.where(size > 0, ERROR_LIMIT * size, xp.inf))
     size += xp.maximum(1.0 / n, 1.0 / ERROR_WINDOW) * (1.25 * magnitude - size)
 
-    if (first := n == 1.0).any():
+    if worth_doing(first := n == 1.0):
         for row in (SLOW, RECENT):
             m[row] = xp.where(first, value, m[row])
     m[RECENT] += (value - m[RECENT]) / 10.0

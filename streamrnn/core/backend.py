@@ -1,6 +1,13 @@
-"""Which library holds the arrays. Every function takes its module from its arrays, or is handed it as `xp`."""
+"""Which library holds the arrays. Every function takes its module from its arrays, or is handed it as `xp`.
+
+On a device nothing may be asked of an array on the way: whoever asks waits until all is computed. So columns are sent
+in one copy and fetched in one, constants are sent once, and what is done only to some rows is done to all.
+"""
 
 import importlib
+from collections.abc import Sequence
+from functools import cache
+from itertools import pairwise
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -21,3 +28,49 @@ def array_module(array: Any) -> ModuleType:
 def to_host(array: Any) -> Array:
     """The array as NumPy's: itself, or one explicit copy from the device."""
     return array if isinstance(array, np.ndarray) else array.get()
+
+
+def sent(xp: ModuleType, columns: Sequence[Array]) -> Sequence[Array]:
+    """NumPy's columns (n,), of 8 bytes a number, as arrays of the module: themselves, or one copy to the device."""
+    if xp is np:
+        return columns
+    packed = xp.asarray(np.concatenate([column.view(np.int64) for column in columns]))
+    edges = np.cumsum([0, *map(len, columns)]).tolist()
+    parts = (packed[a:b] for a, b in pairwise(edges))
+    return [part.view(column.dtype) for part, column in zip(parts, columns, strict=True)]
+
+
+def fetched(arrays: Sequence[Array]) -> Sequence[Array]:
+    """Arrays of one module as NumPy's: themselves, or one copy from the device."""
+    xp = array_module(arrays[0])
+    if xp is np:
+        return arrays
+    packed = xp.concatenate([xp.ascontiguousarray(array).reshape(-1).view("uint8") for array in arrays]).get()
+    edges = np.cumsum([0, *(array.nbytes for array in arrays)]).tolist()
+    parts = (packed[a:b] for a, b in pairwise(edges))
+    return [part.view(array.dtype).reshape(array.shape) for part, array in zip(parts, arrays, strict=True)]
+
+
+@cache
+def constant(xp: ModuleType, values: tuple[Any, ...], dtype: str) -> Array:
+    """These numbers as an array of the module, made once. Nobody may write to it."""
+    return xp.asarray(values, dtype)
+
+
+def worth_doing(condition: Array) -> bool:
+    """Whether it is true anywhere; on a device always. What is then done must change nothing where it is false."""
+    return bool(condition.any()) if isinstance(condition, np.ndarray) else True
+
+
+def put_where(target: Array, at: Array, values: Array, condition: Array) -> None:
+    """Let target[at] = values where a condition holds: at and condition (B,), values (B, ...).
+
+    On a device the others are written too, as they were.
+    """
+    xp = array_module(target)
+    if xp is np:
+        chosen = np.flatnonzero(condition)
+        target[at[chosen]] = values[chosen]
+    else:
+        wide = condition.reshape(-1, *(1,) * (values.ndim - 1))
+        target[at] = xp.where(wide, values.astype(target.dtype), target[at])

@@ -37,7 +37,7 @@ class Guard:
             heeded = loss if kept else limit
             self.judged = min(self.judged + 1, LOSS_WINDOW)
             self.usual_loss += (heeded - self.usual_loss) / self.judged
-        kept = kept and all(_bounded(value) for value in parameters.values())
+        kept = kept and _bounded(parameters)
         self.rate = min(1.0, self.rate * RECOVERY) if kept else max(LEAST, self.rate * CAREFUL)
         return kept
 
@@ -52,7 +52,7 @@ class Guard:
         return cls(rate, usual_loss, int(judged))
 
 
-def _bounded(value: object) -> bool:
+def _bounded(parameters: Parameters) -> bool:
     """No element is beyond the limit; NaN is not within it either."""
-    xp = array_module(value)
-    return bool((xp.abs(value) <= LARGEST_WEIGHT).all())
+    within = [(abs(value) <= LARGEST_WEIGHT).all() for value in parameters.values()]
+    return not within or bool(array_module(next(iter(parameters.values()))).stack(within).all())

@@ -18,7 +18,7 @@ Axes: B rows, P horizons, G = 2 memories, K experts. Expert 0 is persistence.
 
 from dataclasses import dataclass
 
-from streamrnn.core.backend import Array, array_module
+from streamrnn.core.backend import Array, array_module, constant
 
 MEMORIES = (0.9995, 1.0)
 LAST_MEMORY = 0.9998
@@ -68,7 +68,7 @@ def mix(experts: Array, regrets: Regrets, prior: Array, pooled: Array, counted: 
     mixed /= xp.maximum(mass, TINY)  # all weights 0: persistence
     average = _average(mixed)
     last = regrets.last_total / xp.sqrt(regrets.last_square + FLOOR)
-    last += xp.asarray(LAST_PRIOR, last.dtype)
+    last += constant(xp, LAST_PRIOR, last.dtype.name)
     xp.maximum(last, 0.0, out=last)
     published = average * last[:, :, 0] / xp.maximum(last[:, :, 0] + last[:, :, 1], TINY)
     return mixed, published
@@ -87,8 +87,7 @@ def shock(error: Array, counted: Array) -> Array:
     one down. Learnt from as they are, two squared errors outweigh all that came before.
     """
     xp = array_module(error)
-    limit: Array = SHOCK * xp.sqrt(xp.maximum(error, SHOCK_FLOOR))
-    limit[counted < SHOCK_FROM] = xp.inf
+    limit: Array = xp.where(counted < SHOCK_FROM, xp.inf, SHOCK * xp.sqrt(xp.maximum(error, SHOCK_FLOOR)))
     return limit
 
 
@@ -117,7 +116,7 @@ def learn(
         ..., None
     ]
     xp.clip(r, -REGRET_CLIP, REGRET_CLIP, out=r)
-    decay = xp.where(valid[..., None], xp.asarray(MEMORIES, dtype), dtype.type(1.0))[..., None]  # (B, P, G, 1)
+    decay = xp.where(valid[..., None], constant(xp, MEMORIES, dtype.name), dtype.type(1.0))[..., None]  # (B, P, G, 1)
     regrets.total *= decay
     regrets.total += r
     regrets.square *= decay
@@ -142,8 +141,8 @@ def summed(regrets: Array) -> Array:
     """
     xp = array_module(regrets)
     both = xp.stack([regrets, regrets * regrets])
-    both[~xp.isfinite(both)] = 0.0
-    total: Array = xp.rint(both * xp.float64(FIXED_POINT)).astype("int64").sum(1)
+    both = xp.where(xp.isfinite(both), both, 0.0)
+    total: Array = xp.rint(both * FIXED_POINT).astype("int64").sum(1)  # of a power of two: exact in float32 too
     return total
 
 

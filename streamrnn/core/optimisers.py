@@ -128,7 +128,8 @@ OPTIMISERS = {
 
 def global_norm(gradients: Parameters) -> float:
     """The Euclidean norm of all gradients taken as one vector."""
-    return float(sum(float((g * g).sum()) for g in gradients.values()) ** 0.5)
+    xp = array_module(next(iter(gradients.values())))
+    return float(xp.sqrt(xp.stack([(g * g).sum() for g in gradients.values()]).sum(dtype="float64")))
 
 
 def clip_by_global_norm(gradients: Parameters, limit: float) -> tuple[Parameters, float]:

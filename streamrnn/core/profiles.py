@@ -5,7 +5,7 @@
 A phase that was never visited counts as the present level: early garbage would cost more than ignorance.
 """
 
-from streamrnn.core.backend import Array, array_module
+from streamrnn.core.backend import Array, array_module, constant
 from streamrnn.core.season import Season
 
 RATES = (0.02, 0.1)  # α of the slow and the fast profile
@@ -36,7 +36,7 @@ def update(now: Array, visits: Array, value: Array, limit: Array, observed: Arra
     now (B, 2); visits, value, limit, observed (B,).
     """
     xp = array_module(now)
-    rate = xp.maximum(xp.asarray(RATES, now.dtype), (1.0 / (visits + 1.0))[:, None]) * observed[:, None]
+    rate = xp.maximum(constant(xp, RATES, now.dtype.name), (1.0 / (visits + 1.0))[:, None]) * observed[:, None]
     counted = observed & (visits < MOST_VISITS)  # visits are bytes: one more would be none
     limit = xp.where(visits > 0, limit, xp.inf)[:, None]
     return now + rate * xp.clip(value[:, None] - now, -limit, limit), visits + counted

@@ -9,6 +9,8 @@ used for each horizon when that horizon's label arrives: this is exact, and need
 Axes: B rows, F features, P horizons.
 """
 
+import numpy as np
+
 from streamrnn.core.backend import Array, array_module
 
 FORGETTING = 0.9998
@@ -27,10 +29,11 @@ def update_curvature(curvature: Array, features: Array, learns: Array, forgettin
     kept = xp.where(learns, forgetting, 1.0).astype(features.dtype)
     spread = kept + xp.einsum("bf,bf->b", phi, Pphi)
     root = Pphi / xp.sqrt(spread)[:, None]
-    for first in range(0, len(root), CACHED):
-        part, v = curvature[first : first + CACHED], root[first : first + CACHED]
+    together = CACHED if xp is np else max(1, len(root))
+    for first in range(0, len(root), together):
+        part, v = curvature[first : first + together], root[first : first + together]
         part -= v[:, :, None] * v[:, None, :]  # k (P φ)ᵀ as v vᵀ: rounding then keeps P symmetric
-        part /= kept[first : first + CACHED, None, None]
+        part /= kept[first : first + together, None, None]
     gain: Array = Pphi / spread[:, None]
     guard_curvature(curvature)
     return gain
@@ -44,7 +47,10 @@ def guard_curvature(curvature: Array) -> None:
     xp = array_module(curvature)
     diagonal = xp.einsum("bii->bi", curvature)  # a view
     wound = (diagonal > 1.05 * PRIOR).any(1)
-    if wound.any():
+    if xp is not np:
+        factor = xp.where(wound[:, None], xp.minimum(1.0, xp.sqrt(PRIOR / diagonal)), 1.0).astype(curvature.dtype)
+        curvature *= factor[:, :, None] * factor[:, None, :]
+    elif wound.any():
         rows = xp.flatnonzero(wound)
         factor = xp.minimum(1.0, xp.sqrt(PRIOR / diagonal[rows])).astype(curvature.dtype)
         curvature[rows] *= factor[:, :, None] * factor[:, None, :]

@@ -4,7 +4,7 @@ All updates are in place on rows gathered from the stream table, and take the nu
 a young series learns fast: gain = max(1 / window, 1 / (n + 1)).
 """
 
-from streamrnn.core.backend import Array, array_module
+from streamrnn.core.backend import Array, array_module, constant
 
 SCALE_WINDOW = 5000
 SCALE_CLIP = 100.0  # a square counts at most this many times the present mean square
@@ -47,7 +47,7 @@ def update_levels(levels: Array, value: Array, limit: Array, seen: Array, observ
     levels (B, 4) float64; value, limit, seen, observed (B,). Rows whose value was not observed stay as they are.
     """
     xp = array_module(levels)
-    gain = xp.maximum(1.0 / xp.asarray(LEVEL_WINDOWS, levels.dtype), (1.0 / (seen + 1.0))[:, None])
+    gain = xp.maximum(1.0 / constant(xp, LEVEL_WINDOWS, levels.dtype.name), (1.0 / (seen + 1.0))[:, None])
     gain *= observed[:, None]
     levels += gain * xp.clip(value[:, None] - levels, -limit[:, None], limit[:, None])
 

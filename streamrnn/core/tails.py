@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamrnn.core.backend import Array, array_module
+from streamrnn.core.backend import Array, array_module, put_where
 
 BINS, BINS_AN_OCTAVE, LOWEST = 60, 5.0, -5.0  # bins of log2(u)
 PENDING = 16  # numbers that wait to be counted in
@@ -75,23 +75,27 @@ def probabilities(tails: Tails, rows: Array, u: Array, count: Array, known: Arra
 
     turn = (count % PENDING).astype("int64")
     tails.pending.reshape(-1)[series * PENDING + turn] = place  # what is not known is written over by the next
-    due = xp.flatnonzero(known & (turn == PENDING - 1))
-    for at_once in range(0, due.size, CACHED):
-        some = due[at_once : at_once + CACHED]
-        _bring_up_to_date(tails, rows[some], count[some] + 1.0)
+    due = known & (turn == PENDING - 1)
+    if xp is np:
+        chosen = np.flatnonzero(due)
+        for at_once in range(0, chosen.size, CACHED):
+            some = chosen[at_once : at_once + CACHED]
+            _bring_up_to_date(tails, rows[some], count[some] + 1.0, due[some])
+    else:
+        _bring_up_to_date(tails, rows, count + 1.0, due)
     return p
 
 
-def _bring_up_to_date(tails: Tails, rows: Array, count: Array) -> None:
-    """Count what waits, and fit the tails anew."""
+def _bring_up_to_date(tails: Tails, rows: Array, count: Array, due: Array) -> None:
+    """Count what waits, and fit the tails anew, where due (B,)."""
     xp = array_module(count)
     pending = tails.pending[rows]  # (B, C, PENDING)
     B, C, _ = pending.shape
     flat = pending.reshape(B * C, PENDING) + xp.arange(B * C)[:, None] * BINS
-    added = xp.bincount(flat.ravel(), minlength=B * C * BINS).reshape(B * C, BINS).astype("float32")
+    added = _histogram(flat.ravel(), B * C * BINS).reshape(B * C, BINS)
     mass = tails.mass[rows] * np.float32(KEEP**PENDING)
     mass += (added @ xp.tri(BINS, dtype="float32")).reshape(B, C, BINS)  # how many lie at and above each bin
-    tails.mass[rows] = mass
+    put_where(tails.mass, rows, mass, due)
 
     total = mass[:, :, 0]
     outer = mass <= (_share(count).astype("float32")[:, None] * total)[:, :, None]  # bins from the threshold on
@@ -99,7 +103,17 @@ def _bring_up_to_date(tails: Tails, rows: Array, count: Array) -> None:
     above = xp.take_along_axis(mass, threshold[:, :, None], axis=2)[:, :, 0]
     excess = ((mass * outer).sum(-1) - above / 2.0) * np.float32(LOG_BIN)  # B, by parts
     spread = PRIOR_RATE + xp.maximum(excess, above / 10.0)
-    tails.fitted[rows] = xp.stack([threshold, above, spread, total], axis=-1)
+    put_where(tails.fitted, rows, xp.stack([threshold, above, spread, total], axis=-1), due)
+
+
+def _histogram(places: Array, size: int) -> Array:
+    """How many of the places (n,) are each of 0 .. size - 1: (size,) float32."""
+    xp = array_module(places)
+    if xp is np:
+        return np.bincount(places, minlength=size).astype("float32")
+    made: Array = xp.zeros(size, "float32")  # CuPy's bincount waits for the largest of the places
+    xp.add.at(made, places, xp.ones(len(places), "float32"))
+    return made
 
 
 def _share(count: Array) -> Array:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from streamrnn.core import profiles, scaling
-from streamrnn.core.backend import Array, array_module
+from streamrnn.core.backend import Array, array_module, constant
 from streamrnn.engine.layout import (
     DIFFERENCES,
     ELAPSED,
@@ -116,7 +116,7 @@ def seasonal(
         change=slow[:, 12:],
         features=features.reshape(B, -1),
         beyond=beyond[:, 0],
-        leads=slow[:, [4, 11]],
+        leads=slow[:, NOW + 1 : SIXTH + 1 : SIXTH - NOW - 1],
         waves=xp.concatenate([xp.sin(angles), xp.cos(angles)], axis=1),
     )
 
@@ -126,7 +126,7 @@ def profile_offsets(table: StreamTable) -> Array:
     assert table.season is not None
     m = table.season.steps
     near = (*NEAR, m // 4, m // 2, max(1, m // 6))
-    return table.xp.concatenate([table.xp.asarray(near), table.horizons])
+    return table.xp.concatenate([constant(table.xp, near, "int64"), table.horizons])
 
 
 def linear_features(g: Rows, value: Array, unit: Array, season: Seasonal) -> Array:
@@ -160,7 +160,7 @@ def network_inputs(g: Rows, value: Array, missing: Array, unit: Array, lateness:
     raw[:, 2:4] = (value[:, None] - g["levels"][:, 0:3:2]) / unit
     raw[:, 4:5] = season.beyond[:, None] / unit
     raw[:, 5:7] = season.leads / unit
-    raw[:, 7:11] = season.waves[:, [0, 5, 3, 8]]  # first harmonics of the season and of seven
+    raw[:, 7:9], raw[:, 9:11] = season.waves[:, 0:6:5], season.waves[:, 3:9:5]  # of the season, and of seven
     raw[:, 11] = lateness
     raw[:, 12] = missing
     raw = xp.clip(raw, -WIDEST, WIDEST).astype("float32")

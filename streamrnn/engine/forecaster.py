@@ -6,11 +6,12 @@ from types import ModuleType
 
 import numpy as np
 
-from streamrnn.core.backend import to_host
+from streamrnn.core.backend import sent, to_host
 from streamrnn.core.season import Season
 from streamrnn.engine.layout import START_STRIDE, Layout, expert_names, series_layout
+from streamrnn.engine.mending import mend_afterwards
 from streamrnn.engine.readouts import Readouts
-from streamrnn.engine.season_search import SeasonSearch
+from streamrnn.engine.season_search import REMEMBERED, SERIES, SeasonSearch
 from streamrnn.engine.series_step import Stepped, step_series
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.shared_model import Learnt, SharedModel
@@ -152,7 +153,7 @@ class Forecaster:
         low, high = int(records[0]), int(records[-1]) + 1
         slot_of_record = table.slots(batch.keys[low:high])
         slots = slot_of_record[records - low]
-        wide = max(1, CHUNK // self.settings.features)
+        wide = max(1, CHUNK // self.settings.features) if self.xp is np else BOUNDARY_STEPS
         for wave in _waves(slots):
             for start in range(0, len(wave), wide):
                 chunk = wave[start : start + wide]
@@ -163,19 +164,27 @@ class Forecaster:
         self.step_number += stop - first
 
     def _wave(self, made: "_Output", steps: np.ndarray, slots: np.ndarray, numbers: np.ndarray) -> None:
-        """Step distinct streams once."""
-        table, xp, D = self.table, self.xp, self.settings.features
-        rows = table.rows(slots)
-        time = table.step_times(rows, made.batch.times[steps], made.batch.left[steps])
+        """Step distinct streams once: to a device and back there is one copy each way."""
+        table, model, learning, D = self.table, self.model, self.settings.learning, self.settings.features
+        here = table.row_numbers(slots)
+        time = table.step_times(here, made.batch.times[steps], made.batch.left[steps])
         made.times[steps] = time
-        value = xp.asarray(made.values[steps].ravel())
-        stepped = self._step(table, self.model, rows, value, xp.asarray(np.repeat(time, D)))
-        if self.settings.learning:
-            self.model.contribute(stepped.taught, stepped.features, numbers, self.sampled)
-            self.search.remember(table, to_host(rows))
-            self.model.collect(table, rows, stepped.steps, xp.asarray(np.repeat(numbers, D)), self.stride)
+        chosen = np.flatnonzero(numbers % self.sampled == 0) if learning else numbers[:0]
+        first = here[here < SERIES] if learning else here[:0]
+        columns = (here, made.values[steps].ravel(), np.repeat(time, D), np.repeat(numbers, D), chosen, first)
+        rows, value, stamps, repeated, sampled, remembered = sent(self.xp, columns)
+        stepped = self._step(table, model, rows, value, stamps)
+        if learning:
+            model.collect(table, rows, stepped.steps, repeated, self.stride)
+        stepped, shown = stepped.fetched([table.slabs[name][remembered] for name in REMEMBERED if first.size])
+        if learning:
+            model.contribute(stepped.taught, stepped.features, numbers[chosen], sampled)
+        if first.size:
+            self.search.remember(first, *shown)
+        if stepped.broken is not None:
+            stepped.mended += mend_afterwards(table, here, stepped.broken)
         self._progress.learnt.rollbacks += stepped.mended
-        made.put(steps, stepped, self.model.updates)
+        made.put(steps, stepped, model.updates)
 
     def _boundary(self) -> None:
         """All that changes what streams share happens here."""
@@ -212,10 +221,12 @@ class Forecaster:
             self.clock_ring = np.concatenate([self.clock_ring, timestamps])[-CLOCK_RECORDS:]
 
 
-def warm_up(settings: ForecastSettings) -> None:
+def warm_up(settings: ForecastSettings, xp: ModuleType = np) -> None:
     """Have everything compiled, or fetched from where it was kept, that the first records would else wait for."""
     values = np.zeros((2, settings.features))
-    Forecaster(settings).forecast(single_steps([b"a", b"b"], np.arange(2), np.zeros(2, int), values, nested=False))
+    Forecaster(settings, xp).forecast(
+        single_steps([b"a", b"b"], np.arange(2), np.zeros(2, int), values, nested=False)
+    )
 
 
 def fastest_step(xp: ModuleType) -> Callable[..., Stepped]:
@@ -263,10 +274,10 @@ class _Output:
 
     def put(self, steps: np.ndarray, stepped: Stepped, updates: int) -> None:
         """Take the forecasts of steps whose series have just stepped."""
-        self.scores.add(stepped.scores)
+        self.scores.add(Scores(*stepped.scores))
         D = self.mean.shape[2]
         for name in ("surprise", "anomaly"):
-            told, most = getattr(self, name), to_host(getattr(stepped.judged, name)).reshape(-1, D)
+            told, most = getattr(self, name), getattr(stepped, name).reshape(-1, D)
             where = steps if self.every_step else self.record[steps]
             told[where] = np.fmax(told[where], np.fmax.reduce(most, axis=1))
         slot = self.slot[steps]
@@ -276,9 +287,9 @@ class _Output:
         _, P, D = self.mean.shape
         where = slot[spoken]
         for name in ("mean", "lower", "upper"):
-            made = to_host(getattr(stepped, name)).reshape(-1, D, P)[spoken]
+            made = getattr(stepped, name).reshape(-1, D, P)[spoken]
             getattr(self, name)[where] = made.transpose(0, 2, 1)
-        self.warm[where] = (to_host(stepped.scored).reshape(-1, D)[spoken] >= WARM_STEPS).all(1)
+        self.warm[where] = (stepped.scored.reshape(-1, D)[spoken] >= WARM_STEPS).all(1)
         self.model[where] = updates
 
     def result(self) -> ForecastBatch:

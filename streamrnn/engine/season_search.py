@@ -12,6 +12,7 @@ SERIES = 24
 HISTORY = 2048  # steps
 FIRST_SEARCH = 192  # steps of a series; then after twice as many each time, at last every HISTORY
 DIFFERENCE_CLIP = 10.0
+REMEMBERED = ("steps", "moments", "differences")
 
 
 class SeasonSearch:
@@ -21,12 +22,8 @@ class SeasonSearch:
         self.history = np.zeros((SERIES, HISTORY), np.float32)  # differences in units of S, a ring by steps
         self.due = FIRST_SEARCH
 
-    def remember(self, table: StreamTable, rows: np.ndarray) -> None:
-        """Take in the step that these rows have just made."""
-        rows = rows[rows < SERIES]
-        if not rows.size:
-            return
-        steps, moments, differences = (to_host(table.slabs[n][rows]) for n in ("steps", "moments", "differences"))
+    def remember(self, rows: np.ndarray, steps: np.ndarray, moments: np.ndarray, differences: np.ndarray) -> None:
+        """Take in the step that these rows, all below SERIES, have just made: what REMEMBERED slabs hold of them."""
         scale = np.sqrt(moments[:, 1])
         move = np.divide(differences[:, 0], scale, out=np.zeros(len(rows)), where=scale > 0)
         self.history[rows, (steps - 1) % HISTORY] = np.clip(move, -DIFFERENCE_CLIP, DIFFERENCE_CLIP)

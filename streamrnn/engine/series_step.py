@@ -4,10 +4,14 @@ Each call steps B distinct series once. What they share (the `SharedModel`) is r
 forecast is the same in whatever company it is computed.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from streamrnn.core import anomaly, intervals, mixture, scaling
-from streamrnn.core.backend import Array, to_host
+from streamrnn.core.backend import Array, fetched, put_where
 from streamrnn.core.tails import Tails
 from streamrnn.engine.features import (
     WIDEST,
@@ -18,9 +22,9 @@ from streamrnn.engine.features import (
     take_in,
 )
 from streamrnn.engine.layout import DIFFERENCES, MEMORIES, SEEN, START_STRIDE, VALUE
+from streamrnn.engine.mending import mend_on_the_way, numbers_only, sound_memory, unbroken
 from streamrnn.engine.shared_model import SharedModel
 from streamrnn.engine.stream_table import StreamTable
-from streamrnn.records import Scores
 
 TARGET_CLIP = 20.0
 GROWN = DIFFERENCES + 1.0  # values until which a forecast is drawn to persistence: the features look back so far
@@ -44,12 +48,25 @@ class Stepped:
     lower: Array  # (B, P)
     upper: Array  # (B, P)
     scored: Array  # (B,) labels of the first horizon that have arrived
-    steps: Array  # (B,) steps made, with this one
-    judged: anomaly.Judged
+    surprise: Array  # (B,)
+    anomaly: Array  # (B,)
     taught: Array  # (2, P, G, K) int64, sums of the regrets and of their squares
+    scores: Array  # (4, P), the columns of records.Scores
+    steps: Array  # (B,) steps made, with this one
     features: Array  # (B, n) for the moments that streams share
-    scores: Scores
-    mended: int  # series of which something was not a number
+    mended: int = 0  # series of which something was not a number,
+    broken: Array | None = None  # (B,) bool, on a device: series that are still to be mended
+
+    def fetched(self, more: Sequence[Array]) -> tuple["Stepped", Sequence[Array]]:
+        """What the host needs to know of it, and of more arrays, as NumPy's: nothing to do, or one copy."""
+        if self.broken is None:
+            return self, more
+        own = fetched([*(getattr(self, name) for name in FETCHED), *more])
+        named: dict[str, Any] = dict(zip(FETCHED, own, strict=False))
+        return replace(self, **named), own[len(FETCHED) :]
+
+
+FETCHED = ("mean", "lower", "upper", "scored", "surprise", "anomaly", "taught", "scores", "broken")
 
 
 def step_series(table: StreamTable, model: SharedModel, rows: Array, value: Array, time: Array) -> Stepped:
@@ -57,7 +74,10 @@ def step_series(table: StreamTable, model: SharedModel, rows: Array, value: Arra
     xp, settings = table.xp, table.layout.settings
     names = STEPPED + model.readouts.stepped
     g, mended = table.gather(names, rows), 0
-    if not bool(xp.isfinite(g["alarm_memory"].sum())):
+    if xp is not np:
+        sound = unbroken(g["alarm_memory"])
+        g["alarm_memory"] = sound_memory(g["alarm_memory"], sound)
+    elif not np.isfinite(g["alarm_memory"].sum()):
         mended = table.mend(rows)
         g = table.gather(names, rows)
     missing = xp.isnan(value)
@@ -86,10 +106,14 @@ def step_series(table: StreamTable, model: SharedModel, rows: Array, value: Arra
         experts[:, :, 2 + k] = made + change
     experts[:, :, -1] = recurrent * xp.sqrt(g["target_square"]) + model.network_base * change
     xp.clip(experts, -WIDEST, WIDEST, out=experts)
+    if xp is not np:
+        sound, experts = sound & unbroken(experts), numbers_only(experts)
     told = _told(model, g, experts)
-    if not bool(xp.isfinite(told.sum())):
-        mended += _mend(table, g, rows, experts)
-        told, scale = _told(model, g, experts), xp.where(xp.isfinite(scale), scale, 0.0)
+    if xp is not np:
+        sound, told, scale = sound & unbroken(told), numbers_only(told), numbers_only(scale)
+    elif not np.isfinite(told.sum()):
+        mended += mend_on_the_way(table, g, rows, experts)
+        told, scale = _told(model, g, experts), numbers_only(scale)
 
     table.rings["origin_value"][slot] = value
     table.rings["origin_scale"][slot] = xp.where(origin, scale, 0.0)  # 0: nothing is learnt from it
@@ -98,11 +122,21 @@ def step_series(table: StreamTable, model: SharedModel, rows: Array, value: Arra
     table.scatter(g, rows)
 
     published, below, above = told[..., -3], told[..., -2], told[..., -1]
-    mean = value[:, None] + published * scale[:, None]
-    mean[g["moments"][:, SEEN] == 0] = xp.nan
-    lower, upper = mean - below * scale[:, None], mean + above * scale[:, None]
+    seen = (g["moments"][:, SEEN] > 0)[:, None]
+    mean = xp.where(seen, value[:, None] + published * scale[:, None], xp.nan)
     return Stepped(
-        mean, lower, upper, g["scored"][:, 0], g["steps"], judged, mixture.summed(regrets), scaled, scores, mended
+        mean=mean,
+        lower=mean - below * scale[:, None],
+        upper=mean + above * scale[:, None],
+        scored=g["scored"][:, 0],
+        surprise=judged.surprise,
+        anomaly=judged.anomaly,
+        taught=mixture.summed(regrets),
+        scores=scores,
+        steps=g["steps"],
+        features=scaled,
+        mended=mended,
+        broken=None if xp is np else ~sound,
     )
 
 
@@ -115,24 +149,13 @@ def _told(model: SharedModel, g: Rows, experts: Array) -> Array:
     return xp.concatenate([experts, mixed, xp.stack([published, below, above], axis=-1)], axis=-1)
 
 
-def _mend(table: StreamTable, g: Rows, rows: Array, experts: Array) -> int:
-    """Something is not a number: the experts that still stand go on, and what is broken of a series begins anew.
-
-    Returns the number of series concerned. Rare, so that it may be slow.
-    """
-    xp = table.xp
-    standing = xp.isfinite(experts)
-    experts[~standing] = 0.0  # persistence in their place
-    table.scatter(g, rows)
-    mended = table.mend(rows)
-    g |= table.gather(tuple(g), rows)
-    return max(mended, int((~standing).any((1, 2)).sum()))
-
-
 def _learn_from_labels(
     table: StreamTable, model: SharedModel, g: Rows, rows: Array, value: Array, missing: Array
-) -> tuple[Array, anomaly.Judged, Scores]:
-    """The value is the label of the forecasts made h steps ago: each part that is a series' own learns from it."""
+) -> tuple[Array, anomaly.Judged, Array]:
+    """The value is the label of the forecasts made h steps ago: each part that is a series' own learns from it.
+
+    Returns the regrets, what the record was, and the scores (4, P).
+    """
     xp, settings = table.xp, table.layout.settings
     slots = _origin_slots(table, g["steps"], rows)  # (B, P)
     scale = table.rings["origin_scale"].take(slots)
@@ -163,12 +186,9 @@ def _learn_from_labels(
         remember_targets(table, rows, g["steps"], target, valid)
     g["scored"] += valid
 
-    scores = Scores(
-        scored=to_host(valid.sum(0)),
-        covered=to_host((valid & (-error <= below) & (error <= above)).sum(0)),
-        absolute=to_host((xp.abs(error) * valid).sum(0, dtype="float64")),
-        naive=to_host((xp.abs(label) * valid).sum(0, dtype="float64")),
-    )
+    covered = valid & (-error <= below) & (error <= above)
+    absolute, naive = ((xp.abs(each) * valid).sum(0, dtype="float64") for each in (error, label))
+    scores = xp.stack([valid.sum(0), covered.sum(0), absolute, naive])
     # the error of the shortest horizon, in the units of the series, which S as it was then gives back
     tails = Tails(*(table.slabs[name] for name in ("tail_mass", "tail_pending", "tail_fitted")))
     judged = anomaly.judge(g["alarm_memory"], tails, rows, value, error[:, 0] * scale[:, 0], valid[:, 0])
@@ -178,21 +198,21 @@ def _learn_from_labels(
 def remember_inputs(table: StreamTable, rows: Array, steps: Array, inputs: Array, hidden: Array) -> None:
     """Keep a step's inputs (B, I), with no target yet, and the state before it (B, S) where a window may start."""
     layout = table.layout
+    xp, targets = table.xp, table.rings["window_targets"]
     slots = rows * layout.window_slots + steps % layout.window_slots
     table.rings["window_inputs"][slots] = inputs
-    table.rings["window_targets"][slots] = table.xp.nan
-    starts = table.xp.flatnonzero(steps % START_STRIDE == 0)
-    at = rows[starts] * layout.start_slots + steps[starts] // START_STRIDE % layout.start_slots
-    table.rings["window_starts"][at] = hidden[starts]
+    targets[slots] = xp.full(targets.shape[1], xp.nan, targets.dtype)
+    at = rows * layout.start_slots + steps // START_STRIDE % layout.start_slots
+    put_where(table.rings["window_starts"], at, hidden, steps % START_STRIDE == 0)
 
 
 def remember_targets(table: StreamTable, rows: Array, steps: Array, target: Array, valid: Array) -> None:
-    """Put targets (B, P) that have arrived, where valid, beside the inputs of their origin."""
+    """Put targets (B, P) that have arrived beside the inputs of their origin; NaN, as it was, where not valid."""
     xp, layout = table.xp, table.layout
     P = target.shape[1]
     origin = steps[:, None] - table.horizons
     slots = (rows[:, None] * layout.window_slots + origin % layout.window_slots) * P + xp.arange(P)
-    table.slabs["window_targets"].reshape(-1)[slots[valid]] = target[valid]
+    table.slabs["window_targets"].reshape(-1)[slots] = xp.where(valid, target, xp.nan)
 
 
 def _origin_slots(table: StreamTable, steps: Array, rows: Array) -> Array:

@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 
 from streamrnn.core import mixture
-from streamrnn.core.backend import Array, Parameters, to_host
+from streamrnn.core.backend import Array, Parameters, array_module, to_host
 from streamrnn.core.cells import CELLS, bounded, initial_cell
 from streamrnn.core.guard import Guard
 from streamrnn.core.optimisers import AdamState, adam_init, adam_update, clip_by_global_norm
@@ -30,15 +30,31 @@ SUMS = ("pooled_total", "pooled_square", "partial_total", "partial_square")
 
 @dataclass(slots=True)
 class Windows:
-    """Windows of truncated BPTT whose labels have all arrived, as columns; each append is one array a column."""
+    """Windows of truncated BPTT whose labels have all arrived, as columns; each append is one array a column.
+
+    On a device those of other series, which are not due, are put aside with them and left out later: to choose is to
+    wait.
+    """
 
     numbers: list[Array] = field(default_factory=list)  # (n,) the task's step that made the window due
     rows: list[Array] = field(default_factory=list)  # (n,)
     starts: list[Array] = field(default_factory=list)  # (n, S)
     inputs: list[Array] = field(default_factory=list)  # (n, T, I)
     targets: list[Array] = field(default_factory=list)  # (n, T, P), NaN: no label
+    due: list[Array] = field(default_factory=list)  # (n,) bool, on a device
 
     COLUMNS = ("numbers", "rows", "starts", "inputs", "targets")
+
+    def columns(self) -> dict[str, Array]:
+        """All that are due, an array a column; nothing where none is."""
+        if not self.numbers:
+            return {}
+        xp = array_module(self.numbers[0])
+        made = {name: xp.concatenate(getattr(self, name)) for name in self.COLUMNS}
+        if self.due:
+            due = xp.flatnonzero(xp.concatenate(self.due))
+            made = {name: column[due] for name, column in made.items()}
+        return made if len(made["rows"]) else {}
 
 
 @dataclass(slots=True)
@@ -103,29 +119,32 @@ class SharedModel:
         """Put aside the windows that have become due. steps (B,): made so far; numbers (B,): the task's steps."""
         layout, T = table.layout, self.settings.window
         start = steps - self.settings.longest - T
-        due = self.xp.flatnonzero((start >= 0) & (start % stride == 0))
-        if not due.size:
-            return
-        rows, start = rows[due], start[due]
+        due, w = (start >= 0) & (start % stride == 0), self.windows
+        if self.xp is np:
+            chosen = np.flatnonzero(due)
+            if not chosen.size:
+                return
+            rows, start, numbers = rows[chosen], start[chosen], numbers[chosen]
+        else:
+            w.due.append(due)
         slots = rows[:, None] * layout.window_slots + (start[:, None] + self.xp.arange(T)) % layout.window_slots
-        slabs, w = table.slabs, self.windows
-        w.numbers.append(numbers[due])
+        slabs = table.slabs
+        w.numbers.append(numbers)
         w.rows.append(rows)
         w.starts.append(slabs["window_starts"][rows, start // START_STRIDE % layout.start_slots])
         for column, name in ((w.inputs, "window_inputs"), (w.targets, "window_targets")):
             column.append(slabs[name].reshape(-1, slabs[name].shape[2])[slots])
 
-    def contribute(self, taught: Array, features: Array, numbers: np.ndarray, every: int) -> None:
+    def contribute(self, taught: np.ndarray, features: Array, numbers: np.ndarray, chosen: Array) -> None:
         """Add what one step of B series taught to what waits for the boundary.
 
-        taught (2, P, G, K): sums of r and r²; features (B, n) for the shared moments, of which those of every so
-        many steps are taken; numbers (B / D,) of the task's steps.
+        taught (2, P, G, K): sums of r and r²; features (B, n), of which the chosen streams' (n,) of 0 .. B / D - 1
+        are taken for the shared moments; numbers (n,) of the task's steps that are theirs.
         """
-        chosen = np.flatnonzero(numbers % every == 0)
-        if chosen.size:
-            by_stream = features.reshape(len(numbers), self.settings.features, -1)
-            self.samples.append((numbers[chosen], by_stream[chosen]))
-        total, square = to_host(taught)
+        if numbers.size:
+            by_stream = features.reshape(-1, self.settings.features, features.shape[1])
+            self.samples.append((numbers, by_stream[chosen]))
+        total, square = taught
         self.partial_total += total
         self.partial_square += square
 
@@ -144,22 +163,20 @@ class SharedModel:
         self.pooled_square = self.pooled_square * decay + self.partial_square / mixture.FIXED_POINT
         self.partial_total[...] = self.partial_square[...] = 0
         self.weigh_experts()
-        learnt = Learnt()
-        if self.windows.numbers:
-            numbers, rows, starts, inputs, targets = (
-                self.xp.concatenate(getattr(self.windows, name)) for name in Windows.COLUMNS
-            )
-            self.windows = Windows()
-            order = self.xp.argsort(numbers, kind="stable")
+        learnt, windows = Learnt(), self.windows.columns()
+        self.windows = Windows()
+        if windows:
+            order = self.xp.argsort(windows["numbers"], kind="stable")
             for first in range(0, len(order), BATCH):
                 batch = order[first : first + BATCH]
-                self._update(table, rows[batch], starts[batch], inputs[batch], targets[batch], learnt)
+                self._update(table, {name: column[batch] for name, column in windows.items()}, learnt)
+            if learnt.updates:
+                table.touch(windows["rows"])  # they may have rested since a snapshot that holds the window
         return learnt
 
-    def _update(
-        self, table: StreamTable, rows: Array, starts: Array, inputs: Array, targets: Array, learnt: Learnt
-    ) -> None:
-        """One step of Adam on one batch of windows; undone where the guard says so."""
+    def _update(self, table: StreamTable, windows: Parameters, learnt: Learnt) -> None:
+        """One step of Adam on one batch of windows, by column; undone where the guard says so."""
+        rows, starts, inputs, targets = (windows[name] for name in ("rows", "starts", "inputs", "targets"))
         xp, (B, T, _) = self.xp, inputs.shape
         embeddings = table.slabs["embedding"]
         x = xp.empty((T, B, INPUTS + EMBEDDING), "float32")
@@ -187,7 +204,6 @@ class SharedModel:
         self.parameters, self.adam = parameters, adam
         # the loss is a mean over all windows: counted / T makes the step that of the window's own loss
         xp.add.at(embeddings, rows, (-careful * EMBEDDING_RATE * counted / T) * of_embeddings)
-        table.touch(rows)  # they may have rested since a snapshot that holds the window
         learnt.updates += 1
 
     def state(self) -> dict[str, Array]:
@@ -198,9 +214,7 @@ class SharedModel:
         made["updates"] = np.array(self.updates)
         made["guard"] = np.array(self.guard.state())
         made |= {name: getattr(self, name) for name in SUMS}
-        if self.windows.numbers:
-            for name in Windows.COLUMNS:
-                made[f"windows.{name}"] = self.xp.concatenate(getattr(self.windows, name))
+        made |= {f"windows.{name}": column for name, column in self.windows.columns().items()}
         if self.samples:
             made["samples.numbers"] = np.concatenate([numbers for numbers, _ in self.samples])
             made["samples.features"] = self.xp.concatenate([features for _, features in self.samples])
@@ -221,6 +235,8 @@ class SharedModel:
         if "windows.numbers" in arrays:
             for name in Windows.COLUMNS:
                 getattr(self.windows, name).append(device(arrays[f"windows.{name}"]))
+            if self.xp is not np:
+                self.windows.due.append(self.xp.ones(len(self.windows.rows[0]), bool))
         if "samples.numbers" in arrays:
             self.samples = [(arrays["samples.numbers"], device(arrays["samples.features"]))]
         self.readouts.shared.load(arrays)

@@ -54,13 +54,17 @@ class StreamTable:
             self._reset(np.array(list(born.values())))
         return slots
 
-    def rows(self, slots: np.ndarray) -> Array:
+    def row_numbers(self, slots: np.ndarray) -> np.ndarray:
         """Row numbers of all series of these streams (B·D,), a stream's D features side by side."""
         if len(self._features) == 1:
-            return self.xp.asarray(slots)
-        return self.xp.asarray((slots[:, None] * len(self._features) + self._features).ravel())
+            return slots
+        return (slots[:, None] * len(self._features) + self._features).ravel()
 
-    def step_times(self, rows: Array, times: np.ndarray, left: np.ndarray) -> np.ndarray:
+    def rows(self, slots: np.ndarray) -> Array:
+        """The row numbers where the slabs are."""
+        return self.xp.asarray(self.row_numbers(slots))
+
+    def step_times(self, rows: np.ndarray, times: np.ndarray, left: np.ndarray) -> np.ndarray:
         """The time of each step (B,) ms, for rows (B·D,) about to make it.
 
         A step whose `times` is that of a later one, `left` - 1 steps on, is spread evenly between the stream's
@@ -68,10 +72,9 @@ class StreamTable:
         """
         if (left == 1).all():
             return times
-        lead = rows[:: len(self._features)]
-        known = to_host(self.slabs["steps"][lead] > 0)
-        previous = to_host(self.slabs["moments"][lead, TIME])
-        previous = np.where(known, previous.astype(np.int64), times)
+        xp, lead = self.xp, self.xp.asarray(rows[:: len(self._features)])
+        last = to_host(xp.where(self.slabs["steps"][lead] > 0, self.slabs["moments"][lead, TIME], xp.nan))
+        previous = np.where(np.isnan(last), times, last).astype(np.int64)
         return previous + (times - previous) // left
 
     def gather(self, names: tuple[str, ...], rows: Array) -> dict[str, Array]:

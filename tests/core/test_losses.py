@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from streamrnn.core.backend import Array
-from streamrnn.core.losses import LOSSES, Loss, cross_entropy, huber, pinball, squared_error
+from streamrnn.core.losses import LOSSES, cross_entropy, huber, pinball, squared_error
 
 
 def world(seed: int) -> tuple[Array, Array, Array]:
@@ -106,10 +106,10 @@ def test_the_cross_entropy_of_logits_of_ten_thousand_is_finite_and_exact(dtype: 
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("loss", [huber, pinball, cross_entropy])
-def test_every_loss_s_gradient_is_its_finite_difference(loss: Loss, seed: int) -> None:
-    output, target, weight = world(seed)
-    if loss is cross_entropy:
+@pytest.mark.parametrize("name", ["huber", "pinball", "cross_entropy"])
+def test_every_loss_s_gradient_is_its_finite_difference(name: str, seed: int) -> None:
+    loss, (output, target, weight) = LOSSES[name], world(seed)
+    if name == "cross_entropy":
         target, weight = np.random.default_rng(seed).integers(0, 3, 7), weight[:, 0]
     _, gradient = loss(output, target, weight)
     for index in np.ndindex(output.shape):

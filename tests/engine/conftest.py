@@ -1,18 +1,43 @@
-"""Both ways to step a series, for the tests that ask for them."""
+"""Where the engine's arrays live, and both ways to step a series, for the tests that ask for them."""
 
 from collections.abc import Iterator
+from types import ModuleType
 
+import numpy as np
 import pytest
 
 from streamrnn.engine import forecaster, series_step
 from streamrnn.engine.compiled import series_step as compiled
+from streamrnn.engine.forecaster import Forecaster
+from streamrnn.engine.snapshot import restore
+from streamrnn.engine.stream_table import StreamTable
+from tests.backends import chosen
 
 WAYS = {"arrays": series_step.step_series, "loops": compiled.step_series}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def xp(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
+    """The array module of all forecasters and tables that are made without one."""
+    module = chosen(request.config)
+    with pytest.MonkeyPatch.context() as patch:
+        for function in (Forecaster.__init__, StreamTable.__init__, restore):
+            patch.setattr(function, "__defaults__", (module,))
+        yield module
+
+
+@pytest.fixture
+def on_the_host(xp: ModuleType) -> None:
+    """For what only NumPy's arrays can do."""
+    if xp is not np:
+        pytest.skip("for NumPy's arrays")
+
+
 @pytest.fixture(scope="module", params=WAYS)
-def each_step(request: pytest.FixtureRequest) -> Iterator[None]:
+def each_step(request: pytest.FixtureRequest, xp: ModuleType) -> Iterator[None]:
     """Once with operations on arrays, once with compiled loops."""
+    if request.param == "loops" and xp is not np:
+        pytest.skip("the loops are NumPy's")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forecaster, "fastest_step", lambda _: WAYS[request.param])
         yield

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from streamrnn.core.backend import to_host
+from streamrnn.core.cells import CELLS, bounded
 from streamrnn.engine.forecaster import Forecaster
 from tests.core.slow_anomaly import SlowJudge
 from tests.core.slow_mixture import SlowMixture
@@ -89,7 +91,7 @@ class SlowSeries:
 
     def __init__(self, forecaster: Forecaster) -> None:
         self.model, horizons, H = forecaster.model, forecaster.settings.horizons, forecaster.settings.hidden
-        P = forecaster.model.readouts.shared.P.astype(float).tolist()
+        P = to_host(forecaster.model.readouts.shared.P).astype(float).tolist()
         self.shared = SlowShared(P, 2.0, horizons)
         self.exact = [SlowExact(16, 0.9998, horizons)]
         if forecaster.settings.readout == "exact":
@@ -196,8 +198,9 @@ class SlowSeries:
         for i, x in enumerate(raw):
             self.input_square[i] += max(1 / 2000, 1 / (t + 1)) * (x * x - self.input_square[i])
             inputs.append(clipped(x / math.sqrt(self.input_square[i] + 1e-10), 4.0))
-        p = {name: array.astype(float) for name, array in self.model.parameters.items()}
+        p = {name: to_host(array).astype(float) for name, array in self.model.parameters.items()}
         x_and_embedding = np.array([inputs + [0.0] * 4])
-        self.state, _ = self.model.cell.forward(p, x_and_embedding @ p["W"] + p["b"], self.state)
+        cell = bounded(CELLS[self.model.settings.cell])
+        self.state, _ = cell.forward(p, x_and_embedding @ p["W"] + p["b"], self.state)
         self.hidden = self.state[:, : self.model.settings.hidden]
         return [float(o) for o in (self.hidden @ p["V"] + p["d"])[0]]

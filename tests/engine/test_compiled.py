@@ -10,6 +10,8 @@ from streamrnn.engine.settings import ForecastSettings
 from streamrnn.records import ForecastBatch, single_steps
 from tests.engine.conftest import WAYS
 
+pytestmark = pytest.mark.usefixtures("on_the_host")
+
 N, T = 12, 420
 HOUR = 3_600_000
 LIMIT = 1e-3  # of what the values differ by: half of it is what rounding does to learning in 400 steps

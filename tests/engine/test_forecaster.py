@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamrnn.core.backend import to_host
 from streamrnn.core.season import Season
 from streamrnn.engine.forecaster import WARM_STEPS, Forecaster
 from streamrnn.engine.settings import ForecastSettings
@@ -21,7 +22,8 @@ def with_opinions(forecaster: Forecaster) -> Forecaster:
     random = np.random.default_rng(77)
     for name in ("V", "d"):
         weights = forecaster.model.parameters[name]
-        forecaster.model.parameters[name] = (0.5 * random.normal(size=weights.shape)).astype("float32")
+        made = 0.5 * random.normal(size=weights.shape)
+        forecaster.model.parameters[name] = forecaster.xp.asarray(made, "float32")
     return forecaster
 
 
@@ -153,11 +155,11 @@ def test_learning_boundaries_come_in_the_middle_of_a_sequence_record_too() -> No
 
 def test_nobody_learns_from_others_where_learning_is_off() -> None:
     forecaster = Forecaster(ForecastSettings(hidden=4, window=4, learning=False))
-    before = {name: value.copy() for name, value in forecaster.model.parameters.items()}
+    before = {name: to_host(value.copy()) for name, value in forecaster.model.parameters.items()}
     forecaster.forecast(walk(8, 600, 3))
     assert forecaster.model.updates == 0
     for name, value in forecaster.model.parameters.items():
-        np.testing.assert_array_equal(value, before[name])
+        np.testing.assert_array_equal(to_host(value), before[name])
     assert not forecaster.table.slabs["embedding"].any()
     assert not forecaster.model.pooled_total.any()
     assert not forecaster.model.partial_total.any()
@@ -166,7 +168,9 @@ def test_nobody_learns_from_others_where_learning_is_off() -> None:
 def test_a_window_that_waits_is_not_learnt_once_learning_is_switched_off() -> None:
     forecaster = Forecaster(ForecastSettings(hidden=4, window=4))
     rows = wandering(15, 500, 3, forgotten=0.0)
-    at = next(i for i, row in enumerate(rows) if fed(forecaster, [row], i).size and forecaster.model.windows.numbers)
+    at = next(
+        i for i, row in enumerate(rows) if fed(forecaster, [row], i).size and forecaster.model.windows.columns()
+    )
     updates = forecaster.model.updates
     forecaster.change_settings(ForecastSettings(hidden=4, window=4, learning=False))
     fed(forecaster, rows[at + 1 :], at + 1)
@@ -264,8 +268,8 @@ def test_whatever_arrives_every_forecast_is_finite_and_within_its_interval(learn
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         check_finite(with_opinions(forecaster).forecast(together(x)), x)
     for name, value in forecaster.model.parameters.items():
-        assert np.isfinite(value).all(), name
-    assert np.isfinite(forecaster.table.slabs["embedding"]).all()
+        assert np.isfinite(to_host(value)).all(), name
+    assert np.isfinite(to_host(forecaster.table.slabs["embedding"])).all()
 
 
 @given(

@@ -62,7 +62,7 @@ def echoes() -> Echoes:
             if name == "erased":
                 hidden[:] = 0.0
             elif name == "swapped":
-                hidden[:] = np.roll(hidden, 1, axis=0)
+                hidden[:] = copy.xp.roll(hidden, 1, axis=0)
             made.append(copy.forecast(steps(x[before : before + 1], before)).mean[:, 0, 0])
         forecaster.forecast(steps(x[before : start + PERIOD], before))
     truth = cues[TRAINING:]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from streamrnn.core.backend import to_host
 from streamrnn.core.readout import PRIOR
 from streamrnn.engine.forecaster import Forecaster, layout_of
 from streamrnn.engine.settings import ForecastSettings
@@ -100,8 +101,8 @@ def test_a_newborn_s_rows_hold_nothing_of_who_had_them_before() -> None:
     heir = table.slots([b"heir"])
     assert heir == old
     for name, values in table.gather(tuple(table.slabs), table.rows(heir)).items():
-        np.testing.assert_array_equal(values, fresh[name])
-    np.testing.assert_array_equal(fresh["small_curvature"][0], PRIOR * np.eye(16, dtype="float32"))
+        np.testing.assert_array_equal(to_host(values), to_host(fresh[name]))
+    np.testing.assert_array_equal(to_host(fresh["small_curvature"][0]), PRIOR * np.eye(16, dtype="float32"))
 
 
 def test_growth_keeps_every_stream_s_state() -> None:
@@ -114,14 +115,14 @@ def test_growth_keeps_every_stream_s_state() -> None:
         rows = table.rows(slot)
         state = table.gather(tuple(table.slabs), rows)
         state = {name: random.random(values.shape).astype(values.dtype) for name, values in state.items()}
-        table.scatter(state, rows)
+        table.scatter({name: table.xp.asarray(values) for name, values in state.items()}, rows)
         table.last_step[slot], table.last_seen[slot] = i, 10 * i
         kept[key] = state
     assert table.capacity >= 1000
     for i, (key, state) in enumerate(kept.items()):
         slot = table.slots([key])
         for name, values in table.gather(tuple(table.slabs), table.rows(slot)).items():
-            np.testing.assert_array_equal(values, state[name])
+            np.testing.assert_array_equal(to_host(values), state[name])
         assert (table.last_step[slot], table.last_seen[slot], table.live[slot]) == (i, 10 * i, True)
 
 

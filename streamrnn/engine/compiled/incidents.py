@@ -28,8 +28,8 @@ from streamrnn.engine.compiled.compiler import compiled
 from streamrnn.engine.compiled.observation import clip
 from streamrnn.engine.compiled.slabs import Slabs
 
-RUNS = anomaly.RUNS.ravel()
-RATES, PACE, STARTS = anomaly.RATES, anomaly.PACE, anomaly.THRESHOLDS
+RUNS = np.ravel(anomaly.RUNS)
+RATES, PACE, STARTS = np.array(anomaly.RATES), np.array(anomaly.PACE), np.array(anomaly.THRESHOLDS)
 LOWEST, BINS_AN_OCTAVE, LOG_BIN, BLUR = tails.LOWEST, tails.BINS_AN_OCTAVE, tails.LOG_BIN, tails.BLUR
 TAIL_NUMBERS, LEAST_TAIL, MOST_TAIL, KEPT = tails.TAIL_NUMBERS, tails.LEAST_TAIL, tails.MOST_TAIL, tails.KEEP**PENDING
 WARM, LONGEST, DECADE = anomaly.WARM, anomaly.LONGEST, anomaly.DECADE

@@ -32,7 +32,6 @@ from streamrnn.engine.readouts import FEATURE_LIMIT
 from streamrnn.engine.series_step import GROWN, TARGET_CLIP, Stepped, remember_inputs, remember_targets
 from streamrnn.engine.shared_model import SharedModel
 from streamrnn.engine.stream_table import StreamTable
-from streamrnn.records import Scores
 
 F = LINEAR_FEATURES
 PROFILES, PRIOR, WOUND, CHANNELS = len(profiles.RATES), readout.PRIOR, 1.05 * readout.PRIOR, anomaly.CHANNELS
@@ -148,10 +147,11 @@ def step_series(table: StreamTable, model: SharedModel, rows: Array, value: Arra
         upper=made[2],
         scored=s.scored[rows, 0],
         steps=steps + 1,
-        judged=anomaly.Judged(seen.surprise, seen.anomaly),
+        surprise=seen.surprise,
+        anomaly=seen.anomaly,
         taught=seen.taught,
         features=seen.scaled,
-        scores=Scores(*seen.scores),
+        scores=seen.scores,
         mended=mended,
     )
 
