@@ -12,6 +12,7 @@ import numpy as np
 from streamrnn.core import mixture
 from streamrnn.core.backend import Array, Parameters, array_module, to_host
 from streamrnn.core.cells import CELLS, bounded, initial_cell
+from streamrnn.core.fused import fused
 from streamrnn.core.guard import Guard
 from streamrnn.core.optimisers import AdamState, adam_init, adam_update, clip_by_global_norm
 from streamrnn.core.shared_curvature import FORGETTING
@@ -72,7 +73,8 @@ class SharedModel:
 
     def __init__(self, settings: ForecastSettings, xp: ModuleType = np) -> None:
         self.settings, self.xp = settings, xp
-        self.cell = bounded(CELLS[settings.cell])  # streams have no end
+        # streams have no end
+        self.cell = bounded(CELLS[settings.cell]) if xp is np else fused(settings.cell, xp)
         P = len(settings.horizons)
         p = initial_cell(self.cell, INPUTS + EMBEDDING, settings.hidden, np.random.default_rng(settings.seed))
         p |= {"V": np.zeros((settings.hidden, P)), "d": np.zeros(P)}  # so the first forecast is persistence
