@@ -86,8 +86,8 @@ def run(path: Path, sets: tuple[str, ...]) -> None:
 
     config = load(path, sets)
     log.setup(config.log.level, config.log.format)
-    _introduce(config)
     worker = assembly.worker(config)
+    _introduce(config)
     asyncio.run(worker.run())
 
 
@@ -180,6 +180,7 @@ def check(path: Path, sets: tuple[str, ...]) -> None:
     Example: streamrnn check -c config/streamrnn.yaml
     """
     from streamrnn.service import assembly
+    from streamrnn.service.backend import backend
     from streamrnn.service.config import effective_yaml
     from streamrnn.service.memory import CONFIGURED, DAY, account
     from streamrnn.service.reach import reach
@@ -187,6 +188,7 @@ def check(path: Path, sets: tuple[str, ...]) -> None:
     config = load(path, sets)
     console = out()
     console.print(effective_yaml(config), end="", highlight=False, markup=False)
+    console.print(f"`streamrnn run` computes with {backend(config, daemon=True).__name__}.")
     settings = assembly.forecast_settings(config)
     bytes_by_part = account(settings)
     _show_table(f"Bytes of a series, season of {DAY} steps", bytes_by_part)
@@ -295,6 +297,7 @@ def _replayed(
 ) -> Any:
     """What a backtest of the table gives, with progress."""
     from streamrnn.service import assembly
+    from streamrnn.service.backend import backend
     from streamrnn.service.backtest import backtest as run_backtest
 
     records_a_row = 1 if multivariate else len(table.names)
@@ -306,6 +309,7 @@ def _replayed(
             stem=stem,
             multivariate=multivariate,
             initial=assembly.initial_model(config),
+            xp=backend(config, daemon=False),
             on_rows=lambda rows: done(rows * records_a_row),
             **options,
         )

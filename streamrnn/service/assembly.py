@@ -4,7 +4,8 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,11 +13,12 @@ from streamrnn import __version__
 from streamrnn.engine.decoder import InputFormat
 from streamrnn.engine.readouts import Readouts
 from streamrnn.engine.settings import ForecastSettings
+from streamrnn.service.backend import backend
 from streamrnn.service.metrics import Metrics
 from streamrnn.service.model_file import read_model
 from streamrnn.service.settings import Config
 from streamrnn.service.systemd import ServiceManager
-from streamrnn.service.task import TaskSettings
+from streamrnn.service.task_settings import TaskSettings
 from streamrnn.transport.contract import StateStore, Transport
 from streamrnn.transport.file import FileSettings, FileTransport
 from streamrnn.transport.file_state import FileStateStore
@@ -25,8 +27,6 @@ from streamrnn.transport.kafka_state import KafkaStateStore
 
 if TYPE_CHECKING:
     from streamrnn.service.worker import Worker
-
-BACKEND: Final = "numpy"
 
 
 def forecast_settings(config: Config) -> ForecastSettings:
@@ -43,7 +43,7 @@ def forecast_settings(config: Config) -> ForecastSettings:
         rate=config.learning.rate,
         clip_norm=config.learning.clip_norm,
         seed=config.compute.seed,
-        max_streams=config.state.max_streams,
+        max_streams=int(config.state.max_streams),
         ttl_ms=None if config.state.ttl is None else config.state.ttl.milliseconds,
     )
     if config.model.readout != "auto":
@@ -74,8 +74,8 @@ def initial_model(config: Config) -> dict[str, np.ndarray] | None:
     return read_model(Path(config.model.initial), forecast_settings(config))
 
 
-def task_settings(config: Config) -> TaskSettings:
-    """What a task needs to know. Raises ConfigError for a model that does not fit."""
+def task_settings(config: Config, xp: ModuleType = np) -> TaskSettings:
+    """What a task needs to know; xp: where its arrays live. Raises ConfigError for a model that does not fit."""
     return TaskSettings(
         forecast=forecast_settings(config),
         form=input_format(config),
@@ -85,6 +85,7 @@ def task_settings(config: Config) -> TaskSettings:
         snapshot_interval=config.state.snapshot_interval,
         rebuild=config.state.rebuild,
         initial=initial_model(config),
+        xp=xp,
     )
 
 
@@ -140,21 +141,22 @@ def state_store(config: Config) -> StateStore:
     return KafkaStateStore(kafka_settings(config))
 
 
-def metrics(config: Config) -> Metrics:
-    """The metrics of a process that runs this configuration."""
+def metrics(config: Config, xp: ModuleType = np) -> Metrics:
+    """The metrics of a process that runs this configuration on arrays of this module."""
     return Metrics(
-        version=__version__, backend=BACKEND, cell=config.model.cell, horizons=tuple(config.forecast.horizons)
+        version=__version__, backend=xp.__name__, cell=config.model.cell, horizons=tuple(config.forecast.horizons)
     )
 
 
 def worker(config: Config, *, http: bool = True) -> "Worker":
-    """The daemon."""
+    """The daemon. Raises ConfigError where it lacks something that the configuration asks for."""
     from streamrnn.service.worker import Worker  # with it comes the HTTP server, which other commands do without
 
+    xp = backend(config, daemon=True)
     return Worker(
         transport_maker(config),
-        task_settings(config),
-        metrics(config),
+        task_settings(config, xp),
+        metrics(config, xp),
         shutdown_timeout=config.shutdown_timeout,
         http=(config.http.host, config.http.port) if http else None,
         manager=ServiceManager.of(os.environ),

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import BinaryIO
 
 import numpy as np
@@ -40,19 +41,20 @@ def backtest(
     output: BinaryIO | None = None,
     keep: int = 0,
     initial: Mapping[str, np.ndarray] | None = None,
+    xp: ModuleType = np,
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> Backtest:
     """Forecast after every cell (after every row with `multivariate`), score it, and write one line each.
 
     keep: rows of the first column's forecasts that are kept for a plot; initial: what a trained model passes on;
-    on_rows: told the rows done.
+    xp: where the arrays live; on_rows: told the rows done.
     """
     began = time.perf_counter()
     names = [stem.encode()] if multivariate else [name.encode() for name in table.names]
     for name in names:
         if not 1 <= len(name) <= 256:
             raise RecordError("validate", f"the stream's name {name!r} has {len(name)} bytes, expected 1 to 256")
-    forecaster, encoder = Forecaster(settings), Encoder(topic, 0, settings.horizons)
+    forecaster, encoder = Forecaster(settings, xp), Encoder(topic, 0, settings.horizons)
     if initial is not None:
         begin_with(forecaster, initial)
     values = table.values

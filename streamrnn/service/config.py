@@ -14,7 +14,7 @@ import yaml
 
 from streamrnn.errors import ConfigError
 from streamrnn.service.quantities import MASK, Duration, Horizons, Secret, Size, parse_float
-from streamrnn.service.settings import NOT_YET, Config
+from streamrnn.service.settings import NOT_YET, Config, Default
 from streamrnn.service.settings_rules import breaches
 from streamrnn.service.settings_source import Broken, Items, Section, Text, Tree, read_settings
 
@@ -241,6 +241,8 @@ def _shown(value: object, key: str) -> object:
         return MASK
     if isinstance(value, _WITH_OWN_TEXT):
         return value.text()
+    if isinstance(value, Default):
+        return int(value)
     if isinstance(value, tuple):
         return [_shown(item, key) for item in value]
     if isinstance(value, str):

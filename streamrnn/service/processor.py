@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 
@@ -40,11 +41,12 @@ class Processor:
         *,
         every_step: bool,
         initial: Mapping[str, np.ndarray] | None = None,
+        xp: ModuleType = np,
     ) -> None:
-        self.partition, self.settings, self.every_step = partition, settings, every_step
+        self.partition, self.settings, self.every_step, self.xp = partition, settings, every_step, xp
         self.decoder = Decoder(form)
         self.encoder = Encoder(partition.topic, partition.partition, settings.horizons)
-        self.forecaster = Forecaster(settings)
+        self.forecaster = Forecaster(settings, xp)
         if initial is not None:
             begin_with(self.forecaster, initial)
         self.writer = SnapshotWriter(self.forecaster)
@@ -52,7 +54,7 @@ class Processor:
     def restore(self, stored: StoredSnapshot) -> int:
         """Take over a snapshot's state and settings; returns its next offset. Raises SnapshotError, RefusedError."""
         try:
-            forecaster, writer, offset = restore(stored)
+            forecaster, writer, offset = restore(stored, self.xp)
         except SnapshotError as error:
             raise SnapshotError(
                 f"{self.partition}: {error}. `streamrnn state show` tells more, `streamrnn state drop --partition "

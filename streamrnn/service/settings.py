@@ -32,6 +32,10 @@ Seed = Annotated[int, Meta(ge=0, le=2**63 - 1, description="a whole number from 
 Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 (any free port) to 65535")]
 
 
+class Default(int):
+    """A number that nobody has given; it equals the same number given, and can be told from it."""
+
+
 class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What all sections have in common."""
 
@@ -149,7 +153,7 @@ class ComputeSettings(_Section, frozen=True):
 class StateSettings(_Section, frozen=True):
     """`state`: how much is kept for each task, for how long, and how often it is written down."""
 
-    max_streams: Streams = 1_000_000
+    max_streams: Streams = Default(1_000_000)
     ttl: Duration | None = None
     snapshot_interval: Duration = Duration(10)
     exact_budget: Size = Size(256 << 20)
@@ -202,7 +206,6 @@ NOT_YET: Final[Mapping[str, tuple[object, ...]]] = {
     "anomalies.topic": EVERY_OTHER,
     "model.layers": EVERY_OTHER,
     "learning.optimiser": EVERY_OTHER,
-    "compute.backend": ("cupy",),
     "http.token": EVERY_OTHER,
     "http.tls_cert_file": EVERY_OTHER,
     "http.tls_key_file": EVERY_OTHER,

@@ -15,7 +15,8 @@ from streamrnn.service.http import HttpServer
 from streamrnn.service.metrics import Metrics
 from streamrnn.service.states import State
 from streamrnn.service.systemd import ServiceManager
-from streamrnn.service.task import Task, TaskSettings
+from streamrnn.service.task import Task
+from streamrnn.service.task_settings import TaskSettings
 from streamrnn.transport.contract import PartitionError, PartitionId, Transport
 
 log = logging.getLogger(__name__)
@@ -169,7 +170,7 @@ class Worker:
     async def _warm_up(self) -> None:
         """While the group is joined; tasks wait for the compute thread."""
         began = time.monotonic()
-        await self._compute.run(warm_up, self._settings.forecast)
+        await self._compute.run(warm_up, self._settings.forecast, self._settings.xp)
         settle_down()
         if time.monotonic() - began > COMPILED:
             log.info("compiled in %.0f s what the forecasts run on", time.monotonic() - began)

@@ -249,8 +249,8 @@ def test_every_key_of_features_to_come_exists(key: str) -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        "anomalies.topic=a", "model.layers=2", "learning.optimiser=sgd", "compute.backend=cupy", "http.token=t",
-        "http.tls_cert_file=c", "http.tls_key_file=k",
+        "anomalies.topic=a", "model.layers=2", "learning.optimiser=sgd", "http.token=t", "http.tls_cert_file=c",
+        "http.tls_key_file=k",
     ],
 )  # fmt: skip
 def test_what_is_not_built_yet_is_refused(given: str) -> None:
@@ -259,7 +259,7 @@ def test_what_is_not_built_yet_is_refused(given: str) -> None:
 
 
 def test_what_is_built_is_taken() -> None:
-    given = ["model.cell=tanh", "output.steps=all", "compute.backend=numpy", "model.layers=1", "http.token=null"]
+    given = ["model.cell=tanh", "output.steps=all", "compute.backend=cupy", "model.layers=1", "http.token=null"]
     config = load_config(None, [*given, "kafka.delivery=at_least_once"], {})
     assert (config.model.cell, config.output.steps, config.kafka.delivery) == ("tanh", "all", "at_least_once")
 

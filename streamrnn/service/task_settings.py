@@ -1,0 +1,25 @@
+"""What a task needs of the configuration."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+
+from streamrnn.engine.decoder import InputFormat
+from streamrnn.engine.settings import ForecastSettings
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSettings:
+    """The same for all tasks of a process."""
+
+    forecast: ForecastSettings
+    form: InputFormat
+    every_step: bool
+    start: str  # earliest | latest
+    commit_interval: float
+    snapshot_interval: float
+    rebuild: float
+    initial: Mapping[str, np.ndarray] | None = None  # what a trained model passes on
+    xp: ModuleType = np  # where the streams' state lives
