@@ -11,7 +11,8 @@ MINUTES ?= 5
 
 COUNT := benchmarks/rivals/kafka_streams
 
-.PHONY: demo test test-fast test-deploy test-examples chaos chaos-hour fuzz format lint types benchmark rivals clean
+.PHONY: demo test test-fast test-deploy test-examples test-gpu chaos chaos-hour fuzz format lint types benchmark benchmark-gpu
+.PHONY: rivals clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +33,7 @@ demo: $(READY)
 
 test: $(READY)  ## everything, the real broker included
 	$(BIN)/pytest
+	$(BIN)/pytest --backend strict --numprocesses auto --dist worksteal tests/core tests/engine
 
 test-fast: $(READY)  ## everything but the broker's tests, on all cores
 	$(BIN)/pytest --numprocesses auto --dist worksteal -m 'not kafka and not deploy and not examples'
@@ -41,6 +43,9 @@ test-deploy: $(VENV)/.installed-deploy  ## what needs promtool, Prometheus, syst
 
 test-examples: $(VENV)/.installed-examples  ## every script in examples/ does what it says
 	$(BIN)/pytest -m examples tests/examples
+
+test-gpu: $(READY)  ## the core and the engine on a CUDA device, once streamrnn[gpu] is installed
+	$(BIN)/pytest --backend cupy tests/core tests/engine
 
 chaos: $(READY)  ## real workers and brokers tortured for SECONDS, from a SEED, with 1 or 3 BROKERS
 	$(BIN)/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED) --brokers $(BROKERS)
@@ -67,6 +72,9 @@ types: $(READY)
 
 benchmark: $(READY)
 	$(BIN)/python -m benchmarks.end_to_end --write docs/performance.md
+
+benchmark-gpu: $(READY)  ## forecasts a second on the CPU and on a CUDA device, and the batch from which the device wins
+	$(BIN)/python -m benchmarks.gpu
 
 rivals: .venv-rivals/.installed $(COUNT)/target/.built  ## what streamrnn is compared with; 6 GB, and needs Maven
 
