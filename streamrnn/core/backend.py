@@ -62,15 +62,18 @@ def worth_doing(condition: Array) -> bool:
     return bool(condition.any()) if isinstance(condition, np.ndarray) else True
 
 
-def put_where(target: Array, at: Array, values: Array, condition: Array) -> None:
-    """Let target[at] = values where a condition holds: at and condition (B,), values (B, ...).
+def chosen(condition: Array) -> Any:
+    """An index of the rows where a condition (B,) holds; on a device of all rows, for to choose would be to wait."""
+    return np.flatnonzero(condition) if isinstance(condition, np.ndarray) else slice(None)
 
-    On a device the others are written too, as they were.
+
+def put_chosen(target: Array, at: Array, values: Array, condition: Array) -> None:
+    """Let target[at] = values for chosen rows: at and condition (n,), values (n, ...).
+
+    On a device rows that were not meant, where the condition does not hold, are written as they were.
     """
     xp = array_module(target)
-    if xp is np:
-        chosen = np.flatnonzero(condition)
-        target[at[chosen]] = values[chosen]
-    else:
+    if xp is not np:
         wide = condition.reshape(-1, *(1,) * (values.ndim - 1))
-        target[at] = xp.where(wide, values.astype(target.dtype), target[at])
+        values = xp.where(wide, values.astype(target.dtype), target[at])
+    target[at] = values

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamrnn.core.backend import Array, array_module, put_where
+from streamrnn.core.backend import Array, array_module, put_chosen
 
 BINS, BINS_AN_OCTAVE, LOWEST = 60, 5.0, -5.0  # bins of log2(u)
 PENDING = 16  # numbers that wait to be counted in
@@ -95,7 +95,7 @@ def _bring_up_to_date(tails: Tails, rows: Array, count: Array, due: Array) -> No
     added = _histogram(flat.ravel(), B * C * BINS).reshape(B * C, BINS)
     mass = tails.mass[rows] * np.float32(KEEP**PENDING)
     mass += (added @ xp.tri(BINS, dtype="float32")).reshape(B, C, BINS)  # how many lie at and above each bin
-    put_where(tails.mass, rows, mass, due)
+    put_chosen(tails.mass, rows, mass, due)
 
     total = mass[:, :, 0]
     outer = mass <= (_share(count).astype("float32")[:, None] * total)[:, :, None]  # bins from the threshold on
@@ -103,7 +103,7 @@ def _bring_up_to_date(tails: Tails, rows: Array, count: Array, due: Array) -> No
     above = xp.take_along_axis(mass, threshold[:, :, None], axis=2)[:, :, 0]
     excess = ((mass * outer).sum(-1) - above / 2.0) * np.float32(LOG_BIN)  # B, by parts
     spread = PRIOR_RATE + xp.maximum(excess, above / 10.0)
-    put_where(tails.fitted, rows, xp.stack([threshold, above, spread, total], axis=-1), due)
+    put_chosen(tails.fitted, rows, xp.stack([threshold, above, spread, total], axis=-1), due)
 
 
 def _histogram(places: Array, size: int) -> Array:

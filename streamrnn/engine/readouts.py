@@ -125,7 +125,8 @@ class SharedReadouts:
 
     def fold(self, samples: Array, decay: float, steps: float) -> None:
         """At a boundary: feature vectors (S, D, n) of the steps since the last; decay of what was there before."""
-        samples = samples[np.isfinite(samples).all((1, 2))]
+        if not np.isfinite(samples).all():
+            samples = samples[np.isfinite(samples).all((1, 2))]
         by_feature = np.asarray(samples, float).transpose(1, 0, 2)
         self.moments = decay * self.moments + by_feature.transpose(0, 2, 1) @ by_feature
         self.weight = decay * self.weight + len(samples)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from streamrnn.core import anomaly, intervals, mixture, scaling
-from streamrnn.core.backend import Array, fetched, put_where
+from streamrnn.core.backend import Array, chosen, fetched, put_chosen
 from streamrnn.core.tails import Tails
 from streamrnn.engine.features import (
     WIDEST,
@@ -202,8 +202,10 @@ def remember_inputs(table: StreamTable, rows: Array, steps: Array, inputs: Array
     slots = rows * layout.window_slots + steps % layout.window_slots
     table.rings["window_inputs"][slots] = inputs
     targets[slots] = xp.full(targets.shape[1], xp.nan, targets.dtype)
-    at = rows * layout.start_slots + steps // START_STRIDE % layout.start_slots
-    put_where(table.rings["window_starts"], at, hidden, steps % START_STRIDE == 0)
+    begins = steps % START_STRIDE == 0
+    some = chosen(begins)
+    at = rows[some] * layout.start_slots + steps[some] // START_STRIDE % layout.start_slots
+    put_chosen(table.rings["window_starts"], at, hidden[some], begins[some])
 
 
 def remember_targets(table: StreamTable, rows: Array, steps: Array, target: Array, valid: Array) -> None:

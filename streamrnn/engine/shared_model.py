@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 
 from streamrnn.core import mixture
-from streamrnn.core.backend import Array, Parameters, array_module, to_host
+from streamrnn.core.backend import Array, Parameters, array_module, chosen, to_host
 from streamrnn.core.cells import CELLS, bounded, initial_cell
 from streamrnn.core.fused import fused
 from streamrnn.core.guard import Guard
@@ -122,13 +122,12 @@ class SharedModel:
         layout, T = table.layout, self.settings.window
         start = steps - self.settings.longest - T
         due, w = (start >= 0) & (start % stride == 0), self.windows
-        if self.xp is np:
-            chosen = np.flatnonzero(due)
-            if not chosen.size:
-                return
-            rows, start, numbers = rows[chosen], start[chosen], numbers[chosen]
-        else:
+        some = chosen(due)
+        rows, start, numbers = rows[some], start[some], numbers[some]
+        if self.xp is not np:
             w.due.append(due)
+        elif not len(rows):
+            return
         slots = rows[:, None] * layout.window_slots + (start[:, None] + self.xp.arange(T)) % layout.window_slots
         slabs = table.slabs
         w.numbers.append(numbers)
