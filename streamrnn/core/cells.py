@@ -8,7 +8,8 @@ A cell splits its step so that the input side of all steps of a sequence can be 
 The state s (B, S) is one array whose first H columns are the hidden state h, which is what the cell shows. For most
 cells that is all of it, S = H; the LSTM's memory c is the other half, S = 2H.
 
-Axes: B rows, D inputs, H hidden units, G gates. Parameters of every cell: W (D, G·H), U (H, G·H), b (G·H).
+Axes: B rows, D inputs, H hidden units, G gates. Parameters of every cell: W (G, D, H), U (G, H, H), b (G, H). With the
+gates first, each gate's numbers lie together, and so does what is done to them.
 """
 
 import math
@@ -27,8 +28,8 @@ Tape = tuple[Array, ...]  # what backward needs of forward's intermediate values
 class Cell:
     """The functions of one kind of cell.
 
-    forward(p, xw (B, G·H), s (B, S)) -> s' (B, S), tape
-    backward(p, ds' (B, S), s (B, S), tape, grads) -> dxw (B, G·H), ds (B, S); adds dU (and other recurrent
+    forward(p, xw (G, B, H), s (B, S)) -> s' (B, S), tape
+    backward(p, ds' (B, S), s (B, S), tape, grads) -> dxw (G, B, H), ds (B, S); adds dU (and other recurrent
     parameters' gradients) to grads. W and b get theirs from dxw, again for all steps at once, by the caller.
     """
 
@@ -40,11 +41,12 @@ class Cell:
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)) as (1 + tanh(x / 2)) / 2: never overflows, and tanh is vectorised."""
-    y = array_module(x).tanh(0.5 * x)
-    y *= 0.5
-    y += 0.5
-    return y
+    """1 / (1 + exp(-x)) as (1 + tanh(x / 2)) / 2, in place: never overflows, and tanh is vectorised."""
+    x *= 0.5
+    array_module(x).tanh(x, out=x)
+    x *= 0.5
+    x += 0.5
+    return x
 
 
 def tanh_forward(p: Parameters, xw: Array, h: Array) -> tuple[Array, Tape]:
@@ -52,20 +54,20 @@ def tanh_forward(p: Parameters, xw: Array, h: Array) -> tuple[Array, Tape]:
 
         h' = tanh(x W + b + h U)
 
-    xw = x W + b (B, H), h (B, H) -> h' (B, H) and the tape.
+    xw = x W + b (1, B, H), h (B, H) -> h' (B, H) and the tape.
     """
-    a = h @ p["U"]
-    a += xw
-    h_next = array_module(a).tanh(a)
+    a = h @ p["U"][0]
+    a += xw[0]
+    h_next = array_module(a).tanh(a, out=a)
     return h_next, (h_next,)
 
 
 def tanh_backward(p: Parameters, dh_next: Array, h: Array, tape: Tape, grads: Parameters) -> tuple[Array, Array]:
-    """The gradient of tanh_forward: dh' (B, H) -> dxw (B, H), dh (B, H)."""
+    """The gradient of tanh_forward: dh' (B, H) -> dxw (1, B, H), dh (B, H)."""
     (h_next,) = tape
     da = dh_next * (1.0 - h_next * h_next)  # h' = tanh(a)
-    grads["U"] += h.T @ da  # a = xw + h U
-    return da, da @ p["U"].T
+    grads["U"][0] += h.T @ da  # a = xw + h U
+    return da[None], da @ p["U"][0].T
 
 
 def relu_forward(p: Parameters, xw: Array, h: Array, limit: float = math.inf) -> tuple[Array, Tape]:
@@ -73,10 +75,10 @@ def relu_forward(p: Parameters, xw: Array, h: Array, limit: float = math.inf) ->
 
         h' = min(max(0, x W + b + h U), limit)
 
-    xw = x W + b (B, H), h (B, H) -> h' (B, H) and the tape.
+    xw = x W + b (1, B, H), h (B, H) -> h' (B, H) and the tape.
     """
-    a = h @ p["U"]
-    a += xw
+    a = h @ p["U"][0]
+    a += xw[0]
     h_next = array_module(a).clip(a, 0.0, limit, out=a)
     return h_next, (h_next,)
 
@@ -84,11 +86,11 @@ def relu_forward(p: Parameters, xw: Array, h: Array, limit: float = math.inf) ->
 def relu_backward(
     p: Parameters, dh_next: Array, h: Array, tape: Tape, grads: Parameters, limit: float = math.inf
 ) -> tuple[Array, Array]:
-    """The gradient of relu_forward: dh' (B, H) -> dxw (B, H), dh (B, H)."""
+    """The gradient of relu_forward: dh' (B, H) -> dxw (1, B, H), dh (B, H)."""
     (h_next,) = tape
     da = dh_next * ((h_next > 0.0) & (h_next < limit))  # h' = min(max(0, a), limit)
-    grads["U"] += h.T @ da  # a = xw + h U
-    return da, da @ p["U"].T
+    grads["U"][0] += h.T @ da  # a = xw + h U
+    return da[None], da @ p["U"][0].T
 
 
 def gru_forward(p: Parameters, xw: Array, h: Array) -> tuple[Array, Tape]:
@@ -99,16 +101,15 @@ def gru_forward(p: Parameters, xw: Array, h: Array) -> tuple[Array, Tape]:
         n = tanh(x Wn + bn + r * (h Un + c))
         h' = (1 - z) * n + z * h
 
-    xw = x W + b (B, 3H) in the order r, z, n; h (B, H) -> h' (B, H) and the tape.
+    xw = x W + b (3, B, H) in the order r, z, n; h (B, H) -> h' (B, H) and the tape.
     """
-    H = h.shape[1]
-    hu = h @ p["U"]  # (B, 3H)
-    gates = sigmoid(xw[:, : 2 * H] + hu[:, : 2 * H])  # (B, 2H)
-    r, z = gates[:, :H], gates[:, H:]
-    m = hu[:, 2 * H :]
+    hu = h @ p["U"]  # (3, B, H)
+    hu[:2] += xw[:2]
+    r, z = sigmoid(hu[:2])
+    m = hu[2]
     m += p["c"]  # h Un + c
     n = r * m
-    n += xw[:, 2 * H :]
+    n += xw[2]
     array_module(n).tanh(n, out=n)
     h_next = h - n
     h_next *= z
@@ -117,21 +118,20 @@ def gru_forward(p: Parameters, xw: Array, h: Array) -> tuple[Array, Tape]:
 
 
 def gru_backward(p: Parameters, dh_next: Array, h: Array, tape: Tape, grads: Parameters) -> tuple[Array, Array]:
-    """The gradient of gru_forward: dh' (B, H) -> dxw (B, 3H), dh (B, H)."""
+    """The gradient of gru_forward: dh' (B, H) -> dxw (3, B, H), dh (B, H)."""
     r, z, n, m = tape
-    xp, H = array_module(h), h.shape[1]
-    dxw = xp.empty((h.shape[0], 3 * H), h.dtype)
-    dhu = xp.empty_like(dxw)
+    xp = array_module(h)
+    dxw = xp.empty((3, *h.shape), h.dtype)
     dn = dh_next * (1.0 - z)  # h' = (1 - z) n + z h
     dn *= 1.0 - n * n  # n = tanh(...)
-    dxw[:, 2 * H :] = dn  # ... + xw_n
-    dhu[:, 2 * H :] = dn * r  # ... + r m
-    dxw[:, :H] = dn * m * r * (1.0 - r)  # r = sigmoid(...)
-    dxw[:, H : 2 * H] = dh_next * (h - n) * z * (1.0 - z)  # z = sigmoid(...)
-    dhu[:, : 2 * H] = dxw[:, : 2 * H]
+    dxw[2] = dn  # ... + xw_n
+    dxw[1] = dh_next * (h - n) * z * (1.0 - z)  # z = sigmoid(...)
+    dxw[0] = dn * m * r * (1.0 - r)  # r = sigmoid(...)
+    dhu = dxw.copy()
+    dhu[2] *= r  # ... + r m
     grads["U"] += h.T @ dhu  # hu = h U
-    grads["c"] += dhu[:, 2 * H :].sum(0)  # m = h Un + c
-    dh = dhu @ p["U"].T
+    grads["c"] += dhu[2].sum(0)  # m = h Un + c
+    dh = (dhu @ p["U"].transpose(0, 2, 1)).sum(0)
     dh += dh_next * z
     return dxw, dh
 
@@ -146,46 +146,44 @@ def lstm_forward(p: Parameters, xw: Array, state: Array, limit: float = math.inf
         c' = f * c + i * g          within ±limit where there is one (Sak et al. 2014)
         h' = o * tanh(c')
 
-    xw = x W + b (B, 4H) in the order i, f, g, o; state (B, 2H) is h, c -> the next state (B, 2H) and the tape.
+    xw = x W + b (4, B, H) in the order i, f, g, o; state (B, 2H) is h, c -> the next state (B, 2H) and the tape.
     """
     xp, H = array_module(state), state.shape[1] // 2
-    a = state[:, :H] @ p["U"]  # (B, 4H)
+    a = state[:, :H] @ p["U"]  # (4, B, H)
     a += xw
-    gates = sigmoid(a[:, : 2 * H])  # (B, 2H)
-    i, f = gates[:, :H], gates[:, H:]
-    g = xp.tanh(a[:, 2 * H : 3 * H])
-    o = sigmoid(a[:, 3 * H :])
+    i, f = sigmoid(a[:2])
+    g, o = xp.tanh(a[2]), sigmoid(a[3])
     state_next = xp.empty_like(state)
-    c_next = state_next[:, H:]
-    c_next[...] = f * state[:, H:]
+    c_next = f * state[:, H:]
     c_next += i * g
     if limit < math.inf:
         xp.clip(c_next, -limit, limit, out=c_next)
     k = xp.tanh(c_next)
     state_next[:, :H] = o * k
+    state_next[:, H:] = c_next
     return state_next, (i, f, g, o, k, c_next)
 
 
 def lstm_backward(
     p: Parameters, d_next: Array, state: Array, tape: Tape, grads: Parameters, limit: float = math.inf
 ) -> tuple[Array, Array]:
-    """The gradient of lstm_forward: that of the next state (B, 2H) -> dxw (B, 4H), that of the state (B, 2H)."""
+    """The gradient of lstm_forward: that of the next state (B, 2H) -> dxw (4, B, H), that of the state (B, 2H)."""
     i, f, g, o, k, c_next = tape
     xp, H = array_module(state), state.shape[1] // 2
-    h, c = state[:, :H], state[:, H:]
-    dxw = xp.empty((len(state), 4 * H), state.dtype)
-    dc = d_next[:, :H] * o  # h' = o k
+    h, c, dh_next = state[:, :H], state[:, H:], d_next[:, :H]
+    dxw = xp.empty((4, *h.shape), state.dtype)
+    dc = dh_next * o  # h' = o k
     dc *= 1.0 - k * k  # k = tanh(c')
     dc += d_next[:, H:]
     if limit < math.inf:
         dc *= xp.abs(c_next) < limit  # c' within the limit
-    dxw[:, 3 * H :] = d_next[:, :H] * k * o * (1.0 - o)  # o = sigmoid(...)
-    dxw[:, 2 * H : 3 * H] = dc * i * (1.0 - g * g)  # g = tanh(...)
-    dxw[:, H : 2 * H] = dc * c * f * (1.0 - f)  # f = sigmoid(...)
-    dxw[:, :H] = dc * g * i * (1.0 - i)  # i = sigmoid(...)
+    dxw[3] = dh_next * k * o * (1.0 - o)  # o = sigmoid(...)
+    dxw[2] = dc * i * (1.0 - g * g)  # g = tanh(...)
+    dxw[1] = dc * c * f * (1.0 - f)  # f = sigmoid(...)
+    dxw[0] = dc * g * i * (1.0 - i)  # i = sigmoid(...)
     grads["U"] += h.T @ dxw  # a = xw + h U
     d_state = xp.empty_like(state)
-    d_state[:, :H] = dxw @ p["U"].T
+    d_state[:, :H] = (dxw @ p["U"].transpose(0, 2, 1)).sum(0)
     d_state[:, H:] = dc * f  # c' = f c + i g
     return dxw, d_state
 
@@ -224,11 +222,11 @@ def initial_cell(cell: Cell, inputs: int, hidden: int, random: np.random.Generat
     halves the memory, and the gradient through it, at every step (Gers et al. 2000; Jozefowicz et al. 2015).
     """
     G, H = cell.gates, hidden
-    W = random.standard_normal((inputs, G * H)) / np.sqrt(inputs)
-    U = np.hstack([np.linalg.qr(random.standard_normal((H, H)))[0] for _ in range(G)])
-    p = {"W": W, "U": np.ascontiguousarray(U), "b": np.zeros(G * H)}
+    W = random.standard_normal((inputs, G, H)).transpose(1, 0, 2) / np.sqrt(inputs)
+    U = np.stack([np.linalg.qr(random.standard_normal((H, H)))[0] for _ in range(G)])
+    p = {"W": np.ascontiguousarray(W), "U": U, "b": np.zeros((G, H))}
     if cell.name == "gru":
         p["c"] = np.zeros(H)
     elif cell.name == "lstm":
-        p["b"][H : 2 * H] = 1.0
+        p["b"][1] = 1.0
     return p

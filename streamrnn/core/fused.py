@@ -100,7 +100,7 @@ def _lstm_kernels(xp: ModuleType) -> Kernels:
 
 
 def _one_gate_forward(kernel: Callable[..., Any], p: Parameters, xw: Array, h: Array) -> tuple[Array, Tape]:
-    h_next = kernel(xw, h @ p["U"])
+    h_next = kernel(xw[0], h @ p["U"][0])
     return h_next, (h_next,)
 
 
@@ -108,13 +108,12 @@ def _one_gate_backward(
     kernel: Callable[..., Any], p: Parameters, dh_next: Array, h: Array, tape: Tape, grads: Parameters
 ) -> tuple[Array, Array]:
     da = kernel(dh_next, *tape)
-    grads["U"] += h.T @ da
-    return da, da @ p["U"].T
+    grads["U"][0] += h.T @ da
+    return da[None], da @ p["U"][0].T
 
 
 def _gru_forward(kernel: Callable[..., Any], p: Parameters, xw: Array, h: Array) -> tuple[Array, Tape]:
-    hu = h @ p["U"]  # (B, 3H)
-    h_next, *tape = kernel(*_by_gate(xw, hu, h.shape[1]), p["c"], h)
+    h_next, *tape = kernel(*_by_gate(xw, h @ p["U"]), p["c"], h)
     return h_next, tuple(tape)
 
 
@@ -123,16 +122,16 @@ def _gru_backward(
 ) -> tuple[Array, Array]:
     xp = array_module(h)
     dr, dz, dn, dm, kept = kernel(dh_next, h, *tape)
-    dhu = xp.concatenate([dr, dz, dm], axis=1)
+    dhu = xp.stack([dr, dz, dm])
     grads["U"] += h.T @ dhu
     grads["c"] += dm.sum(0)
-    return xp.concatenate([dr, dz, dn], axis=1), dhu @ p["U"].T + kept
+    return xp.stack([dr, dz, dn]), (dhu @ p["U"].transpose(0, 2, 1)).sum(0) + kept
 
 
 def _lstm_forward(kernel: Callable[..., Any], p: Parameters, xw: Array, state: Array) -> tuple[Array, Tape]:
     H = state.shape[1] // 2
     h, c = state[:, :H], state[:, H:]
-    h_next, c_next, *tape = kernel(*_by_gate(xw, h @ p["U"], H), c)
+    h_next, c_next, *tape = kernel(*_by_gate(xw, h @ p["U"]), c)
     return array_module(state).concatenate([h_next, c_next], axis=1), (*tape, c_next)
 
 
@@ -141,14 +140,14 @@ def _lstm_backward(
 ) -> tuple[Array, Array]:
     xp, H = array_module(state), state.shape[1] // 2
     *gates, dc = kernel(d_next[:, :H], d_next[:, H:], state[:, H:], *tape)
-    dxw = xp.concatenate(gates, axis=1)
+    dxw = xp.stack(gates)
     grads["U"] += state[:, :H].T @ dxw
-    return dxw, xp.concatenate([dxw @ p["U"].T, dc], axis=1)
+    return dxw, xp.concatenate([(dxw @ p["U"].transpose(0, 2, 1)).sum(0), dc], axis=1)
 
 
-def _by_gate(xw: Array, hu: Array, H: int) -> list[Array]:
-    """The input's and the recurrent part of each gate, side by side: (B, G·H) twice -> 2 G of (B, H)."""
-    return [part[:, at : at + H] for at in range(0, xw.shape[1], H) for part in (xw, hu)]
+def _by_gate(xw: Array, hu: Array) -> list[Array]:
+    """The input's and the recurrent part of each gate, side by side: (G, B, H) twice -> 2 G of (B, H)."""
+    return [part[gate] for gate in range(len(xw)) for part in (xw, hu)]
 
 
 KERNELS: dict[str, Callable[[ModuleType], Kernels]] = {

@@ -55,7 +55,7 @@ def forward_stack(
             x, there = inputs[way], None if present is None else present[way]
             made, tapes = forward_window(cell, p, x, states[len(passes)], there)
             passes.append(Pass(x, made, tapes, there))
-            shown.append(made[1:, :, : p["U"].shape[0]][way])
+            shown.append(made[1:, :, : p["U"].shape[2]][way])
         inputs = shown[0] if len(shown) == 1 else xp.concatenate(shown, axis=2)
     return inputs, passes
 
@@ -73,7 +73,7 @@ def backward_stack(
         d_inputs = xp.zeros_like(passes[number - 1].inputs)
         for direction, p in reversed(list(enumerate(layer))):  # the lists of `made` are filled from their ends
             number -= 1
-            one, way, H = passes[number], WAYS[direction], p["U"].shape[0]
+            one, way, H = passes[number], WAYS[direction], p["U"].shape[2]
             d_states = xp.zeros((len(one.tapes), *d_after[number].shape), d_shown.dtype)  # (T, B, S)
             d_states[:, :, :H] = d_shown[:, :, direction * H : (direction + 1) * H][way]
             d_states[-1] += d_after[number]

@@ -1,7 +1,7 @@
 """The parameters of a network under PyTorch's names, and what they are to our cells.
 
-    weight_ih_l0   (G·H, D)    W = weight_ihᵀ
-    weight_hh_l0   (G·H, H)    U = weight_hhᵀ
+    weight_ih_l0   (G·H, D)    W = weight_ihᵀ of each gate
+    weight_hh_l0   (G·H, H)    U = weight_hhᵀ of each gate
     bias_ih_l0     (G·H)       b = bias_ih + bias_hh; of a GRU's candidate c = bias_hh, for r multiplies it
     bias_hh_l0     (G·H)
     ..._reverse                the pass that reads from the end
@@ -120,38 +120,40 @@ def _check_arrays(tree: Parameters) -> None:
 
 def cell_parameters(tree: Parameters, cell: str, suffix: str) -> Parameters:
     """The parameters W, U, b (and c) of one pass; matrices are views."""
-    weight_ih, weight_hh, bias_ih, bias_hh = (tree[f"{part}{suffix}"] for part in PARTS)
-    p = {"W": weight_ih.T, "U": weight_hh.T, "b": bias_ih + bias_hh}
+    G = CELLS[cell].gates
+    weight_ih, weight_hh, bias_ih, bias_hh = (
+        value.reshape(G, -1, *value.shape[1:]) for value in (tree[f"{part}{suffix}"] for part in PARTS)
+    )
+    p = {"W": weight_ih.transpose(0, 2, 1), "U": weight_hh.transpose(0, 2, 1), "b": bias_ih + bias_hh}
     if cell == "gru":
-        n = 2 * weight_hh.shape[1]  # where the candidate begins
-        p["b"][n:] = bias_ih[n:]
-        p["c"] = bias_hh[n:]
+        p["b"][2] = bias_ih[2]
+        p["c"] = bias_hh[2]
     return p
 
 
 def torch_gradients(grads: Parameters, cell: str, suffix: str) -> Parameters:
     """The gradients of one pass's parameters under PyTorch's names; both biases of a sum have that of the sum."""
-    W, U, b = (grads[name] for name in ("W", "U", "b"))
-    bias_hh = b
+    bias_hh = grads["b"].copy()
     if cell == "gru":
-        bias_hh = array_module(b).concatenate([b[: 2 * U.shape[0]], grads["c"]])
-    return dict(zip((f"{part}{suffix}" for part in PARTS), (_rows(W.T), _rows(U.T), b, bias_hh.copy()), strict=True))
+        bias_hh[2] = grads["c"]
+    return _named(grads, bias_hh, suffix)
 
 
 def torch_parameters(p: Parameters, cell: str, suffix: str) -> Parameters:
     """A cell's parameters under PyTorch's names: b is bias_ih, and bias_hh zero but for a GRU's c."""
-    xp = array_module(p["b"])
-    bias_hh = xp.zeros_like(p["b"])
+    bias_hh = array_module(p["b"]).zeros_like(p["b"])
     if cell == "gru":
-        bias_hh[2 * p["U"].shape[0] :] = p["c"]
-    arrays = (_rows(p["W"].T), _rows(p["U"].T), p["b"], bias_hh)
+        bias_hh[2] = p["c"]
+    return _named(p, bias_hh, suffix)
+
+
+def _named(p: Parameters, bias_hh: Array, suffix: str) -> Parameters:
+    xp = array_module(bias_hh)
+    matrices = [xp.ascontiguousarray(p[name].transpose(0, 2, 1)) for name in ("W", "U")]
+    arrays = (value.reshape(-1, *value.shape[2:]) for value in (*matrices, p["b"], bias_hh))
     return dict(zip((f"{part}{suffix}" for part in PARTS), arrays, strict=True))
 
 
 def output_parameters(tree: Parameters) -> Parameters:
     """V and d of the output layer o = h V + d; the matrix is a view."""
     return {"V": tree["output.weight"].T, "d": tree["output.bias"]}
-
-
-def _rows(matrix: Array) -> Array:
-    return array_module(matrix).ascontiguousarray(matrix)

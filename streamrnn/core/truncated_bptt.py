@@ -21,7 +21,7 @@ class WindowGradients:
 
     loss: float
     parameters: Parameters  # dL/dθ, the same names as the parameters
-    input_side: Array  # dL/dxw (T, B, G·H), of xw = x W + b; see input_gradient
+    input_side: Array  # dL/dxw (G, T, B, H), of xw = x W + b; see input_gradient
     state: Array  # the state after the window (B, S)
 
 
@@ -45,12 +45,14 @@ def forward_window(
     """
     T, B, D = inputs.shape
     xp = array_module(inputs)
-    xw = (inputs.reshape(T * B, D) @ p["W"] + p["b"]).reshape(T, B, -1)  # input side of all steps at once
+    xw = inputs.reshape(T * B, D) @ p["W"]  # input side of all steps at once
+    xw += p["b"][:, None]
+    xw = xw.reshape(len(xw), T, B, -1)
     states = xp.empty((T + 1, *state.shape), inputs.dtype)
     states[0] = state
     tapes = []
     for t in range(T):
-        states[t + 1], tape = cell.forward(p, xw[t], states[t])
+        states[t + 1], tape = cell.forward(p, xw[:, t], states[t])
         if present is not None:
             states[t + 1] = xp.where(present[t], states[t + 1], states[t])
         tapes.append(tape)
@@ -66,7 +68,7 @@ def backward_window(
     d_states: Array,
     present: Array | None = None,
 ) -> tuple[Parameters, Array, Array]:
-    """The gradient of forward_window: that of the cell's parameters, dL/dxw (T, B, G·H) and dL/ds of the first state.
+    """The gradient of forward_window: that of the cell's parameters, dL/dxw (G, T, B, H) and dL/ds of the first state.
 
         dL/ds_t = ∂L/∂s_t + dL/ds_{t+1} ds_{t+1}/ds_t,   dL/dθ = sum over t
 
@@ -76,25 +78,27 @@ def backward_window(
     xp = array_module(inputs)
     T, B, D = inputs.shape
     grads = {name: xp.zeros_like(value) for name, value in p.items() if name not in ("W", "b", *OUTPUT)}
-    d_xw = xp.empty((T, B, p["W"].shape[1]), inputs.dtype)
+    G, _, H = p["W"].shape
+    d_xw = xp.empty((G, T, B, H), inputs.dtype)
     carried = xp.zeros(states.shape[1:], inputs.dtype)
     for t in reversed(range(T)):
         ds = d_states[t]
         ds += carried
         stepped = ds if present is None else ds * present[t]
-        d_xw[t], carried = cell.backward(p, stepped, states[t], tapes[t], grads)
+        d_xw[:, t], carried = cell.backward(p, stepped, states[t], tapes[t], grads)
         if present is not None:
             carried += ds * ~present[t]  # s_{t+1} = s_t
-    flat = d_xw.reshape(T * B, -1)
+    flat = d_xw.reshape(G, T * B, H)
     grads["W"] = inputs.reshape(T * B, D).T @ flat  # xw = x W + b, all steps at once
-    grads["b"] = flat.sum(0)
+    grads["b"] = flat.sum(1)
     return grads, d_xw, carried
 
 
 def input_gradient(p: Parameters, d_xw: Array, columns: slice = slice(None)) -> Array:
-    """dL/dx (..., D) of xw = x W + b, for these of the inputs alone. d_xw (..., G·H)."""
-    W = p["W"][columns]
-    return (d_xw.reshape(-1, d_xw.shape[-1]) @ W.T).reshape(*d_xw.shape[:-1], len(W))
+    """dL/dx (..., D) of xw = x W + b, for these of the inputs alone. d_xw (G, ..., H)."""
+    G, *shape, H = d_xw.shape
+    W = p["W"][:, columns]
+    return (d_xw.reshape(G, -1, H) @ W.transpose(0, 2, 1)).sum(0).reshape(*shape, W.shape[1])
 
 
 def output_backward(p: Parameters, hidden: Array, d_output: Array) -> tuple[Parameters, Array]:
@@ -120,7 +124,7 @@ def window_gradients(
     inputs (T, B, D), state (B, S), target and weight (T, B, P). Errors with weight 0 do not count.
     """
     T, B, _ = inputs.shape
-    H = p["U"].shape[0]
+    H = p["U"].shape[2]
     states, tapes = forward_window(cell, p, inputs, state)
     after = states[1:, :, :H].reshape(T * B, H)
     output = after @ p["V"] + p["d"]

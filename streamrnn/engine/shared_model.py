@@ -110,7 +110,7 @@ class SharedModel:
         if B == 1:  # a product of one row uses another kernel, and rounds differently
             x, state = xp.repeat(x, 2, axis=0), xp.repeat(state, 2, axis=0)
         xw = x @ p["W"]
-        xw += p["b"]
+        xw += p["b"][:, None]
         state, _ = self.cell.forward(p, xw, state)
         hidden = state[:, : self.settings.hidden]
         output = xp.einsum("bh,hp->bp", hidden, p["V"]) if p["V"].shape[1] < NARROW else hidden @ p["V"]
@@ -201,7 +201,7 @@ class SharedModel:
             learnt.rollbacks += 1
             return
         # an embedding is the same input in all steps
-        of_embeddings = input_gradient(self.parameters, made.input_side.sum(0), slice(INPUTS, None))
+        of_embeddings = input_gradient(self.parameters, made.input_side.sum(1), slice(INPUTS, None))
         self.parameters, self.adam = parameters, adam
         # the loss is a mean over all windows: counted / T makes the step that of the window's own loss
         xp.add.at(embeddings, rows, (-careful * EMBEDDING_RATE * counted / T) * of_embeddings)

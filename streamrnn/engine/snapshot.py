@@ -19,7 +19,7 @@ from streamrnn.engine.key_index import KeyIndex
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.errors import SnapshotError
 
-FORMAT = 2
+FORMAT = 3
 PAGE_BYTES = 896 * 1024
 KEYS_A_PAGE = 2048
 SLOT_ARRAYS = ("live", "last_step", "last_seen")

@@ -14,7 +14,7 @@ from streamrnn.engine.snapshot import UNCHANGEABLE
 from streamrnn.engine.warm_start import begin_with, learnt
 from streamrnn.errors import ConfigError, SnapshotError
 
-FORMAT = "1"
+FORMAT = "2"
 
 
 def write_model(forecaster: Forecaster, file: BinaryIO) -> None:

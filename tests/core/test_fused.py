@@ -23,7 +23,7 @@ def test_a_fused_cell_steps_forward_and_back_as_the_cell_does(name: str, dtype: 
     random, cell, made = np.random.default_rng(1), bounded(CELLS[name]), fused(name, strict)
     p = {key: value.astype(dtype) for key, value in initial_cell(cell, 3, H, random).items()}
     S = cell.states * H
-    xw, d_next = (random.normal(size=(B, n)).astype(dtype) for n in (cell.gates * H, S))
+    xw, d_next = (random.normal(size=shape).astype(dtype) for shape in ((cell.gates, B, H), (B, S)))
     state = (40.0 * random.normal(size=(B, S))).astype(dtype)  # some of it beyond the limits
     expected, tape = cell.forward(p, xw, state)
     found, fused_tape = made.forward(on_device(p), strict.asarray(xw), strict.asarray(state))

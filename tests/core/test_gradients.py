@@ -41,7 +41,7 @@ def far_from_corners(cell: str, p: Parameters, inputs: Array, state: Array) -> b
     if cell != "relu":
         return True
     states, _ = forward_window(CELLS[cell], p, inputs, state)
-    return bool(np.abs(inputs @ p["W"] + p["b"] + states[:-1] @ p["U"]).min() > 1e-4)
+    return bool(np.abs(inputs @ p["W"][0] + p["b"] + states[:-1] @ p["U"][0]).min() > 1e-4)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -85,9 +85,7 @@ def test_the_gru_step_is_its_equations_written_row_by_row() -> None:
     p, inputs, state, _, _ = world("gru", 1, 1, 3, 2, 4, 1)
     hidden, _ = forward_window(CELLS["gru"], p, inputs, state)
     for x, h, made in zip(inputs[0], state, hidden[1], strict=True):
-        Wr, Wz, Wn = np.split(p["W"], 3, axis=1)
-        Ur, Uz, Un = np.split(p["U"], 3, axis=1)
-        br, bz, bn = np.split(p["b"], 3)
+        (Wr, Wz, Wn), (Ur, Uz, Un), (br, bz, bn) = p["W"], p["U"], p["b"]
         r = 1 / (1 + np.exp(-(x @ Wr + br + h @ Ur)))
         z = 1 / (1 + np.exp(-(x @ Wz + bz + h @ Uz)))
         n = np.tanh(x @ Wn + bn + r * (h @ Un + p["c"]))
@@ -97,13 +95,13 @@ def test_the_gru_step_is_its_equations_written_row_by_row() -> None:
 def test_the_tanh_step_is_the_textbook_s() -> None:
     p, inputs, state, _, _ = world("tanh", 1, 1, 3, 2, 4, 1)
     hidden, _ = forward_window(CELLS["tanh"], p, inputs, state)
-    np.testing.assert_allclose(hidden[1], np.tanh(inputs[0] @ p["W"] + state @ p["U"] + p["b"]), rtol=1e-12)
+    np.testing.assert_allclose(hidden[1], np.tanh(inputs[0] @ p["W"][0] + state @ p["U"][0] + p["b"]), rtol=1e-12)
 
 
 def test_the_relu_step_is_the_textbook_s_with_the_negative_cut_off() -> None:
     p, inputs, state, _, _ = world("relu", 1, 1, 3, 2, 4, 1)
     hidden, _ = forward_window(CELLS["relu"], p, inputs, state)
-    a = inputs[0] @ p["W"] + state @ p["U"] + p["b"]
+    a = inputs[0] @ p["W"][0] + state @ p["U"][0] + p["b"]
     np.testing.assert_allclose(hidden[1], np.where(a > 0, a, 0), rtol=1e-12)
 
 
@@ -112,7 +110,7 @@ def test_the_lstm_step_is_its_equations_written_row_by_row() -> None:
     states, _ = forward_window(CELLS["lstm"], p, inputs, state)
     for x, before, made in zip(inputs[0], state, states[1], strict=True):
         h, c = before[:4], before[4:]
-        a = np.split(x @ p["W"] + p["b"] + h @ p["U"], 4)
+        a = x @ p["W"] + p["b"] + h @ p["U"]
         i, f, o = (1 / (1 + np.exp(-a[gate])) for gate in (0, 1, 3))
         memory = f * c + i * np.tanh(a[2])
         np.testing.assert_allclose(made, np.concatenate([o * np.tanh(memory), memory]), rtol=1e-12)

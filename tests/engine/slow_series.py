@@ -201,6 +201,6 @@ class SlowSeries:
         p = {name: to_host(array).astype(float) for name, array in self.model.parameters.items()}
         x_and_embedding = np.array([inputs + [0.0] * 4])
         cell = bounded(CELLS[self.model.settings.cell])
-        self.state, _ = cell.forward(p, x_and_embedding @ p["W"] + p["b"], self.state)
+        self.state, _ = cell.forward(p, x_and_embedding @ p["W"] + p["b"][:, None], self.state)
         self.hidden = self.state[:, : self.model.settings.hidden]
         return [float(o) for o in (self.hidden @ p["V"] + p["d"])[0]]

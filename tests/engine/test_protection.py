@@ -106,7 +106,7 @@ def test_a_state_with_broken_numbers_is_not_saved() -> None:
     with pytest.raises(SnapshotError, match=r"slot/regret holds numbers that are not finite"):
         SnapshotWriter(forecaster).capture(1)
     forecaster = taught(ForecastSettings())
-    forecaster.model.parameters["W"][0, 0] = np.nan
+    forecaster.model.parameters["W"][0, 0, 0] = np.nan
     with pytest.raises(SnapshotError, match=r"weights\.W holds numbers that are not finite"):
         SnapshotWriter(forecaster).capture(1)
 
