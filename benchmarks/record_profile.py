@@ -19,9 +19,10 @@ from streamrnn.core import anomaly, intervals, mixture
 from streamrnn.engine import forecaster, series_step
 from streamrnn.engine.compiled import compiler
 from streamrnn.engine.compiled import series_step as loops
-from streamrnn.engine.decoder import Decoder, InputFormat
+from streamrnn.engine.decoder import Decoder
 from streamrnn.engine.encoder import Encoder
 from streamrnn.engine.readouts import ExactReadout, Readouts, SharedReadouts
+from streamrnn.engine.record_reader import InputFormat
 from streamrnn.engine.season_search import SeasonSearch
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.shared_model import SharedModel

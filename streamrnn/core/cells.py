@@ -8,8 +8,8 @@ A cell splits its step so that the input side of all steps of a sequence can be 
 The state s (B, S) is one array whose first H columns are the hidden state h, which is what the cell shows. For most
 cells that is all of it, S = H; the LSTM's memory c is the other half, S = 2H.
 
-Axes: B rows, D inputs, H hidden units, G gates. Parameters of every cell: W (G, D, H), U (G, H, H), b (G, H). With the
-gates first, each gate's numbers lie together, and so does what is done to them.
+Axes: B rows, D inputs, H hidden units, G gates. Parameters of every cell: W (G, D, H), U (G, H, H), b (G, H). With
+gates first, the numbers of each lie together, and what is done to them runs over one block.
 """
 
 import math

@@ -45,9 +45,10 @@ def forward_window(
     """
     T, B, D = inputs.shape
     xp = array_module(inputs)
-    xw = inputs.reshape(T * B, D) @ p["W"]  # input side of all steps at once
-    xw += p["b"][:, None]
-    xw = xw.reshape(len(xw), T, B, -1)
+    G, H = p["b"].shape
+    xw = (inputs.reshape(T * B, D) @ p["W"]).reshape(G, T, B * H)  # input side of all steps at once
+    xw += xp.tile(p["b"], B)[:, None]
+    xw = xw.reshape(G, T, B, H)
     states = xp.empty((T + 1, *state.shape), inputs.dtype)
     states[0] = state
     tapes = []
@@ -68,7 +69,7 @@ def backward_window(
     d_states: Array,
     present: Array | None = None,
 ) -> tuple[Parameters, Array, Array]:
-    """The gradient of forward_window: that of the cell's parameters, dL/dxw (G, T, B, H) and dL/ds of the first state.
+    """The gradient of forward_window: that of the cell's parameters, dL/dxw (G, T, B, H), dL/ds of the first state.
 
         dL/ds_t = ∂L/∂s_t + dL/ds_{t+1} ds_{t+1}/ds_t,   dL/dθ = sum over t
 
@@ -90,7 +91,7 @@ def backward_window(
             carried += ds * ~present[t]  # s_{t+1} = s_t
     flat = d_xw.reshape(G, T * B, H)
     grads["W"] = inputs.reshape(T * B, D).T @ flat  # xw = x W + b, all steps at once
-    grads["b"] = flat.sum(1)
+    grads["b"] = xp.ones(T * B, flat.dtype) @ flat  # the sum over steps and rows
     return grads, d_xw, carried
 
 
@@ -103,7 +104,9 @@ def input_gradient(p: Parameters, d_xw: Array, columns: slice = slice(None)) -> 
 
 def output_backward(p: Parameters, hidden: Array, d_output: Array) -> tuple[Parameters, Array]:
     """The gradient of o = h V + d: that of V and d, and dL/dh (N, H). hidden (N, H), d_output (N, P)."""
-    return {"V": hidden.T @ d_output, "d": d_output.sum(0)}, d_output @ p["V"].T
+    V = p["V"].T
+    d_hidden = d_output * V if len(V) == 1 else d_output @ V  # products of one column are slow
+    return {"V": hidden.T @ d_output, "d": d_output.sum(0)}, d_hidden
 
 
 def from_hidden(d_hidden: Array, S: int) -> Array:

@@ -16,7 +16,7 @@ from streamrnn.engine.series_step import Stepped, step_series
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.shared_model import Learnt, SharedModel
 from streamrnn.engine.stream_table import StreamTable
-from streamrnn.records import ForecastBatch, RecordBatch, Scores, single_steps
+from streamrnn.records import ForecastBatch, RecordBatch, Scores
 
 BOUNDARY_STEPS = 4096  # at most so many steps between two learning boundaries
 FEW, SEVERAL = 128, 512  # series up to which windows start every 4 and every 8 steps; beyond that every 16
@@ -219,14 +219,6 @@ class Forecaster:
     def _tick(self, timestamps: np.ndarray) -> None:
         if self.settings.ttl_ms is not None:
             self.clock_ring = np.concatenate([self.clock_ring, timestamps])[-CLOCK_RECORDS:]
-
-
-def warm_up(settings: ForecastSettings, xp: ModuleType = np) -> None:
-    """Have everything compiled, or fetched from where it was kept, that the first records would else wait for."""
-    values = np.zeros((2, settings.features))
-    Forecaster(settings, xp).forecast(
-        single_steps([b"a", b"b"], np.arange(2), np.zeros(2, int), values, nested=False)
-    )
 
 
 def fastest_step(xp: ModuleType) -> Callable[..., Stepped]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamrnn import __version__
-from streamrnn.engine.decoder import InputFormat
 from streamrnn.engine.readouts import Readouts
+from streamrnn.engine.record_reader import InputFormat
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.service.backend import backend
 from streamrnn.service.metrics import Metrics

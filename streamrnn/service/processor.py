@@ -7,9 +7,10 @@ from types import ModuleType
 
 import numpy as np
 
-from streamrnn.engine.decoder import Decoder, InputFormat, RawColumns
+from streamrnn.engine.decoder import Decoder, RawColumns
 from streamrnn.engine.encoder import Encoder
 from streamrnn.engine.forecaster import Forecaster, Progress
+from streamrnn.engine.record_reader import InputFormat
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.snapshot import UNCHANGEABLE, SnapshotPages, SnapshotWriter, StoredSnapshot, restore
 from streamrnn.engine.warm_start import begin_with

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import numpy as np
 
-from streamrnn.engine.decoder import InputFormat
+from streamrnn.engine.record_reader import InputFormat
 from streamrnn.engine.settings import ForecastSettings
 
 

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from streamrnn.engine.forecaster import warm_up
+from streamrnn.engine.warm_up import warm_up
 from streamrnn.errors import FatalError, TransportError
 from streamrnn.service.allocation import collect_garbage, settle_down
 from streamrnn.service.compute import ComputeThread

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamrnn.engine.decoder import Decoded, Decoder, InputFormat, RawColumns
+from streamrnn.engine.decoder import Decoded, Decoder, RawColumns
 from streamrnn.engine.encoder import Encoder, published_before
 from streamrnn.engine.forecaster import Forecaster
+from streamrnn.engine.record_reader import InputFormat
 from streamrnn.engine.settings import ForecastSettings
 
 KEY = b"pump-7"

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from streamrnn.engine.decoder import InputFormat
 from streamrnn.engine.forecaster import Forecaster
+from streamrnn.engine.record_reader import InputFormat
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.snapshot import SnapshotWriter, StoredSnapshot, restore, sealed
 from streamrnn.errors import ConfigError, SnapshotError

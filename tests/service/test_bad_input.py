@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamrnn.engine.decoder import InputFormat
 from streamrnn.engine.forecaster import Forecaster
+from streamrnn.engine.record_reader import InputFormat
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.records import single_steps
 from streamrnn.service.demo import weather

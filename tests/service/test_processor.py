@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from streamrnn.engine.decoder import InputFormat
+from streamrnn.engine.record_reader import InputFormat
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.snapshot import StoredSnapshot
 from streamrnn.errors import RefusedError, SnapshotError

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from streamrnn.engine.decoder import InputFormat
+from streamrnn.engine.record_reader import InputFormat
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.snapshot import SnapshotPages, restore
 from streamrnn.service.metrics import Metrics
