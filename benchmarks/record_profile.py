@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.recipe_cost import Part, clocked
 from streamrnn.core import anomaly, intervals, mixture
-from streamrnn.engine import forecaster, series_step
+from streamrnn.engine import series_step
 from streamrnn.engine.compiled import compiler
 from streamrnn.engine.compiled import series_step as loops
 from streamrnn.engine.decoder import Decoder
@@ -83,15 +83,14 @@ def profile(streams: int, records: int, *, numpy: bool) -> dict[str, float]:
         wave = np.sin(phase[i % streams] + i // streams / 3.8) + 0.2 * random.standard_normal(len(i))
         return [b'{"value":%r}' % value for value in wave.round(3).tolist()]
 
-    step = (lambda *given: series_step.step_series(*given)) if numpy else loops.step_series
-    with patch.object(forecaster, "fastest_step", lambda _: step):
+    with patch.object(compiler, "AVAILABLE", compiler.AVAILABLE and not numpy):
         processor = Processor(PartitionId("sensors", 0), ForecastSettings(), InputFormat(), every_step=False)
-    for each in slices(pasts, streams):
-        processor.process(each, 1 << 20)
-    waiting = list(slices(singles, records))
-    with clocked(PARTS) as clock:
-        for each in waiting:
+        for each in slices(pasts, streams):
             processor.process(each, 1 << 20)
+        waiting = list(slices(singles, records))
+        with clocked(PARTS) as clock:
+            for each in waiting:
+                processor.process(each, 1 << 20)
     return {part: 1e6 * seconds / records for part, seconds in clock.spent.items()}
 
 
