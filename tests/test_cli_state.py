@@ -171,7 +171,7 @@ def test_an_export_is_read_by_other_programs_with_a_row_for_each_stream(lived: P
     assert arrays["slot/steps"].tolist() == [100] * 4
     last = parsed(lines_of(lived / "in.jsonl"))[-4:]
     assert np.allclose(arrays["slot/origin_value"][:, 0], [line["value"] for line in last])
-    assert arrays["shared/weights.U"].shape == (8, 24)
+    assert arrays["shared/weights.U"].shape == (3, 8, 8)
     with safe_open(path, "numpy") as file:
         told = file.metadata()
     assert (told["topic"], told["partition"], told["offset"]) == ("in.jsonl", "0", "400")
@@ -184,7 +184,7 @@ def test_an_export_needs_no_fitting_configuration_and_is_no_model_to_start_with(
         (lived / "out.jsonl").unlink()
     done = streamrnn("run", "-c", "files.yaml", "--set", "model.initial=in.jsonl-0.safetensors", cwd=lived)
     assert done.returncode == WRONG_USAGE
-    assert b"has format state-1, expected 1 of `streamrnn train`" in done.stderr
+    assert b"has format state-1, expected 2 of `streamrnn train`" in done.stderr
 
 
 def test_where_there_is_nothing_to_export_or_nowhere_to_write_it_is_1(lived: Path) -> None:

@@ -29,10 +29,10 @@ def of_forecasts(mean: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> tupl
     """Those of three arrays of one shape, with the same places, so that lower <= mean <= upper is kept."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         width, size = upper - lower, np.maximum(np.abs(lower), np.abs(upper))
-        worth = WORTH - np.floor(np.log10(width))
         most = DIGITS - 1 - np.floor(np.log10(size))
+        worth = np.where(width > 0, WORTH - np.floor(np.log10(width)), most)
         places = np.clip(np.minimum(worth, most), 0, len(POWERS) - 1)
-        lost = (worth > places) & (width > 0)
+        lost = (worth > places) & (size > 0)
     places = np.nan_to_num(places).astype(np.int64)
     return _decimals(mean, places, lost), _decimals(lower, places, lost), _decimals(upper, places, lost)
 
