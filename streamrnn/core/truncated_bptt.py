@@ -46,9 +46,9 @@ def forward_window(
     T, B, D = inputs.shape
     xp = array_module(inputs)
     G, H = p["b"].shape
-    xw = (inputs.reshape(T * B, D) @ p["W"]).reshape(G, T, B * H)  # input side of all steps at once
-    xw += xp.tile(p["b"], B)[:, None]
-    xw = xw.reshape(G, T, B, H)
+    flat = (inputs.reshape(T * B, D) @ p["W"]).reshape(G, T, B * H)  # input side of all steps at once
+    flat += xp.tile(p["b"], B)[:, None]
+    xw = flat.reshape(G, T, B, H)
     states = xp.empty((T + 1, *state.shape), inputs.dtype)
     states[0] = state
     tapes = []

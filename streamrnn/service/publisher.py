@@ -146,12 +146,14 @@ class Publisher:
         await self._save_one(*await self._capture(position))
 
     async def drop(self) -> None:
-        """Throw away everything that is on its way."""
-        for running in (self._commit, self._save):
-            if running is not None:
-                running.cancel()
-                await asyncio.wait((running,))
-        await self._handle.close()
+        """Throw away everything that is on its way, and the handle, also where this is cancelled meanwhile."""
+        try:
+            for running in (self._commit, self._save):
+                if running is not None:
+                    running.cancel()
+                    await asyncio.wait((running,))
+        finally:
+            await self._handle.close()
 
     def _start_commit(self, now: float) -> None:
         """Commit in the background what is pending, if no commit is under way."""

@@ -261,9 +261,11 @@ class Worker:
 
 
 def _close(task: Task, life: asyncio.Task[None]) -> None:
-    """Let a task that works finish what is under way; one that does not work yet has nothing to finish."""
-    if task.state in (State.RUNNING, State.HELD):
-        task.close()
-    else:
+    """Let a task that works finish what is under way; one that does not work yet has nothing to finish.
+
+    That one is cancelled. It is told to close as well: `asyncio.wait_for` may swallow a cancellation (Python 3.11).
+    """
+    task.close()
+    if task.state not in (State.RUNNING, State.HELD):
         log.info("%s was given up", task.partition, extra={"task": str(task.partition)})
         life.cancel()

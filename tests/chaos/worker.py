@@ -6,9 +6,11 @@ client stand at. With STREAMRNN_CHAOS_DIE, as in "KafkaPartition.fence before", 
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import threading
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
@@ -22,6 +24,8 @@ from streamrnn import cli
 from streamrnn.service.processor import Processor
 from streamrnn.service.worker import Worker
 from streamrnn.transport.kafka_partition import KafkaPartition
+
+log = logging.getLogger("streamrnn.chaos")
 
 
 def held() -> dict[str, Any]:
@@ -86,6 +90,22 @@ def note_worker() -> None:
     Worker.__init__ = noted  # type: ignore[method-assign]
 
 
+def note_producers() -> None:
+    """Tell of a producer that nobody closed, with what it was for: the log keeps quiet about it."""
+    begin, end = AIOKafkaProducer.__init__, AIOKafkaProducer.__del__
+
+    def noted(self: AIOKafkaProducer, *given: Any, **named: Any) -> None:
+        self.made_for = named.get("transactional_id"), time.strftime("%X")
+        begin(self, *given, **named)
+
+    def left(self: AIOKafkaProducer, *given: Any) -> None:
+        if not self._closed and self._sender is not None:
+            log.error("Unclosed producer of %s, made at %s, sends with %s", *self.made_for, self._sender.sender_task)
+        end(self, *given)
+
+    AIOKafkaProducer.__init__, AIOKafkaProducer.__del__ = noted, left
+
+
 WORKERS: list[Worker] = []
 PLACES: dict[str, type] = {
     "Processor": Processor,
@@ -120,6 +140,7 @@ def main() -> None:
     report = os.environ.get("STREAMRNN_CHAOS_REPORT")
     if report:
         note_worker()
+        note_producers()
         signal.signal(signal.SIGUSR1, lambda *_: tell(Path(report), held))
         signal.signal(signal.SIGUSR2, lambda *_: tell(Path(f"{report}-standing"), standing))
     place = os.environ.get("STREAMRNN_CHAOS_DIE")

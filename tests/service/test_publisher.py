@@ -1,6 +1,7 @@
 """Commits and snapshots in the background, over a real file partition."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -98,5 +99,32 @@ def test_a_hand_over_leaves_the_newest_state_once_it_is_known_that_this_is_quick
             stored = await handle.restore()
             assert stored is not None
             assert restore(stored)[2] == publisher.snapshot == 30
+
+    asyncio.run(live())
+
+
+def test_a_handle_is_closed_also_where_its_dropping_is_cancelled(tmp_path: Path) -> None:
+    async def live() -> None:
+        async with published(tmp_path, MANY) as (handle, processor, publisher):
+            closed, close = asyncio.Event(), handle.close
+
+            async def commit(*_: object) -> None:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(60)
+                await asyncio.sleep(0.1)  # a client that takes its time to give up
+
+            async def noted() -> None:
+                closed.set()
+                await close()
+
+            handle.commit, handle.close = commit, noted  # type: ignore[method-assign, assignment]
+            publisher.add(processor.process(raw(0, MANY), 1 << 20), MANY)
+            await publisher.advance(MANY)
+            await asyncio.sleep(0.01)
+            dropping = asyncio.create_task(publisher.drop())
+            await asyncio.sleep(0.01)
+            dropping.cancel()
+            await asyncio.wait((dropping,))
+            assert closed.is_set()
 
     asyncio.run(live())

@@ -97,3 +97,31 @@ def test_a_task_is_held_before_anything_else_can_run() -> None:
         await asyncio.wait((worker._lives[partition],))
 
     asyncio.run(run())
+
+
+def test_a_task_that_is_given_up_ends_also_where_its_cancellation_is_swallowed() -> None:
+    fenced = asyncio.Event()
+
+    class Deaf:
+        async def fence(self) -> None:
+            fenced.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+
+        async def restore(self) -> None: ...
+
+        async def close(self) -> None: ...
+
+    async def run() -> None:
+        worker, partition = idle_worker(), PartitionId("sensors", 0)
+        worker._transport = cast(Transport, Idle())
+        worker._transport.partition = lambda _: Deaf()  # type: ignore[assignment, method-assign, return-value]
+        worker.assigned(frozenset({partition}))
+        life = worker._lives[partition]
+        async with asyncio.timeout(5):
+            await fenced.wait()
+            worker.assigned(frozenset())
+            await asyncio.wait((life,))
+        worker._compute.close()
+
+    asyncio.run(run())
