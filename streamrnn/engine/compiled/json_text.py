@@ -18,6 +18,7 @@ OPEN_BRACE, CLOSE_BRACE, OPEN, CLOSE, E = (ord(char) for char in "{}[]e")
 PLUS, LOWER = ord("+"), 0x20  # E | LOWER is e
 LONGEST_POWER = len(POWERS) - 1
 TENS = 10 ** np.arange(19)
+ONE, TEN = np.uint64(1), np.uint64(10)
 VALUE, VALUES, TIME = (np.frombuffer(text, np.uint8) for text in (b'"value"', b'"values"', b'"time"'))
 NULL, TRUE, FALSE = (np.frombuffer(text, np.uint8) for text in (b"null", b"true", b"false"))
 BETWEEN, BETWEEN_LISTS = (np.frombuffer(text, np.uint8) for text in (b",", b"],["))
@@ -234,8 +235,13 @@ def write(
 
 @compiled
 def _copied(text: Array, at: int, source: Array, start: int, end: int) -> int:
-    for k in range(start, end):
-        text[at + k - start] = source[k]
+    """The source's bytes from start to end; where they end in the text."""
+    to, of = (
+        np.uint64(at),
+        np.uint64(start),
+    )  # an index that may be negative is looked at each time: four times as long
+    for k in range(np.uint64(end - start)):
+        text[to + k] = source[of + k]
     return at + end - start
 
 
@@ -246,9 +252,7 @@ def _written(text: Array, at: int, number: int) -> int:
         text[at] = MINUS
         at, number = at + 1, -number
     end = at + _length(number)
-    for place in range(end - 1, at - 1, -1):
-        text[place] = ZERO + number % 10
-        number //= 10
+    _counted_down(text, end, np.uint64(number), end - at)
     return end
 
 
@@ -257,23 +261,31 @@ def _decimal(text: Array, at: int, whole: float, places: int) -> int:
     """A digit or more on both sides of the point of whole / 10^places, no 0 that says nothing; null for NaN."""
     if whole != whole:
         return _copied(text, at, NULL, 0, len(NULL))
-    number = int(whole)
-    if number < 0:
+    if whole < 0:
         text[at] = MINUS
-        at, number = at + 1, -number
-    while places > 1 and number % 10 == 0:
-        number //= 10
+        at, whole = at + 1, -whole
+    number = np.uint64(whole)
+    while places > 1 and number % TEN == 0:
+        number //= TEN
         places -= 1
     if places == 0:
-        number, places = 10 * number, 1
-    end = at + max(_length(number), places + 1)
-    for place in range(end, at - 1, -1):
-        if place == end - places:
-            text[place] = DOT
-        else:
-            text[place] = ZERO + number % 10
-            number //= 10
-    return end + 1
+        number, places = TEN * number, 1
+    length = max(_length(int(number)), places + 1)
+    left = _counted_down(text, at + length + 1, number, places)
+    text[at + length - places] = DOT
+    _counted_down(text, at + length - places, left, length - places)
+    return at + length + 1
+
+
+@compiled
+def _counted_down(text: Array, end: int, number: np.uint64, digits: int) -> np.uint64:
+    """Write the last digits of a number up to this end; what is left of it."""
+    place = np.uint64(end)
+    for _ in range(digits):
+        place -= ONE
+        text[place] = ZERO + number % TEN
+        number //= TEN
+    return number
 
 
 @compiled
