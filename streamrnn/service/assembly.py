@@ -16,7 +16,7 @@ from streamrnn.service.metrics import Metrics
 from streamrnn.service.model_file import read_model
 from streamrnn.service.settings import Config
 from streamrnn.service.systemd import ServiceManager
-from streamrnn.service.task import TaskSettings
+from streamrnn.service.task_settings import TaskSettings
 from streamrnn.transport.contract import StateStore, Transport
 from streamrnn.transport.file import FileSettings, FileTransport
 from streamrnn.transport.file_state import FileStateStore
@@ -85,6 +85,7 @@ def task_settings(config: Config) -> TaskSettings:
         snapshot_interval=config.state.snapshot_interval,
         rebuild=config.state.rebuild,
         initial=initial_model(config),
+        anomalous_from=config.anomalies.threshold if config.anomalies.topic else None,
     )
 
 
@@ -97,6 +98,7 @@ def kafka_settings(config: Config) -> KafkaSettings:
         input_topic=config.input.topic,
         output_topic=config.output.topic,
         dead_letter_topic=config.dead_letter.topic or f"{config.input.topic}.dead-letter",
+        anomaly_topic=config.anomalies.topic,
         delivery=kafka.delivery,
         session_timeout=kafka.session_timeout,
         transaction_timeout=kafka.transaction_timeout,
@@ -121,6 +123,7 @@ def file_settings(config: Config) -> FileSettings:
         output=config.file.output,
         state=Path(config.file.state),
         dead_letter=config.dead_letter.topic or "",
+        anomalies=config.anomalies.topic,
         app_id=config.app_id,
         max_line_bytes=max(16 << 20, 2 * config.input.max_bytes),
     )

@@ -110,6 +110,8 @@ def _timing_breaches(config: Config) -> Iterator[Breach]:
 
 def _file_breaches(config: Config) -> Iterator[Breach]:
     file = config.file
+    if config.anomalies.topic == "-":
+        yield Breach(("anomalies.topic",), "'-' is no file, and stdout and stderr have lines already. Give a path")
     if file.input == file.output != "-":
         yield Breach(
             ("file.output", "file.input"), "is file.input too: forecasts would overwrite it. Give another path"

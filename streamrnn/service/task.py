@@ -9,14 +9,8 @@ state may run ahead of a transaction that is under way, never of one that failed
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 
-import numpy as np
-
-from streamrnn.engine.decoder import InputFormat
 from streamrnn.engine.encoder import published_before
-from streamrnn.engine.settings import ForecastSettings
 from streamrnn.errors import FatalError, RefusedError, SnapshotError, StreamRNNError, TransportError
 from streamrnn.service.back_off import BackOff
 from streamrnn.service.compute import ComputeThread
@@ -26,6 +20,7 @@ from streamrnn.service.publisher import NEVER, Publisher
 from streamrnn.service.slices import SliceQueue
 from streamrnn.service.states import State, TaskState
 from streamrnn.service.takeover import plan
+from streamrnn.service.task_settings import TaskSettings
 from streamrnn.transport.contract import Partition, PartitionId, RawBatch, Transport
 
 log = logging.getLogger(__name__)
@@ -33,20 +28,6 @@ log = logging.getLogger(__name__)
 SLICES_A_COMMIT = 4  # what is queued is computed this often, or when a whole slice is there
 REFUSED_EVERY = 30.0  # seconds before a refused one does
 LAG_EVERY = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class TaskSettings:
-    """What a task needs of the configuration."""
-
-    forecast: ForecastSettings
-    form: InputFormat
-    every_step: bool
-    start: str  # earliest | latest
-    commit_interval: float
-    snapshot_interval: float
-    rebuild: float
-    initial: Mapping[str, np.ndarray] | None = None  # what a trained model passes on
 
 
 class Task:
@@ -79,7 +60,14 @@ class Task:
     def _begin(self) -> None:
         """The state of a task that has read nothing."""
         s = self.settings
-        self._processor = Processor(self.partition, s.forecast, s.form, every_step=s.every_step, initial=s.initial)
+        self._processor = Processor(
+            self.partition,
+            s.forecast,
+            s.form,
+            every_step=s.every_step,
+            initial=s.initial,
+            anomalous_from=s.anomalous_from,
+        )
         self._failure: StreamRNNError | None = None
         self._publisher: Publisher | None = None
         self._slice_due = 0.0

@@ -15,7 +15,8 @@ from streamrnn.service.http import HttpServer
 from streamrnn.service.metrics import Metrics
 from streamrnn.service.states import State
 from streamrnn.service.systemd import ServiceManager
-from streamrnn.service.task import Task, TaskSettings
+from streamrnn.service.task import Task
+from streamrnn.service.task_settings import TaskSettings
 from streamrnn.transport.contract import PartitionError, PartitionId, Transport
 
 log = logging.getLogger(__name__)

@@ -77,6 +77,7 @@ class KafkaSettings:
     input_topic: str
     output_topic: str
     dead_letter_topic: str
+    anomaly_topic: str | None = None  # None: they have no topic of their own
     delivery: str = "exactly_once"  # exactly_once | at_least_once
     session_timeout: float = 10.0
     rebalance_timeout: float = 30.0  # how long `AssignmentListener.revoked` may take

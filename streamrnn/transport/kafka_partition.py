@@ -92,6 +92,8 @@ class KafkaPartition:
                     # so that the first commit need not wait for it
                     await output.partitions_for(settings.output_topic)
                     await output.partitions_for(settings.dead_letter_topic)
+                    if settings.anomaly_topic is not None:
+                        await output.partitions_for(settings.anomaly_topic)
                     await snapshot.partitions_for(settings.state_topic)
                     if settings.exactly_once:
                         await self._leave_mark(output)
@@ -150,7 +152,11 @@ class KafkaPartition:
         self._transport.deliver(self, offset)
 
     async def commit(
-        self, outputs: Sequence[EncodedBatch], dead_letters: Sequence[DeadLetter], next_offset: int
+        self,
+        outputs: Sequence[EncodedBatch],
+        dead_letters: Sequence[DeadLetter],
+        next_offset: int,
+        anomalies: Sequence[EncodedBatch] = (),
     ) -> None:
         producer, what = self._live("commit", self._output), f"{self.id}: the commit of offset {next_offset} failed"
         settings = self._settings
@@ -159,7 +165,7 @@ class KafkaPartition:
                 if settings.exactly_once:
                     await producer.begin_transaction()
                     hush(producer)  # an error may be put in the place of an earlier one
-                await self._send_records(producer, outputs, dead_letters)
+                await self._send_records(producer, outputs, dead_letters, anomalies)
                 if settings.exactly_once:
                     offset = {self._source: OffsetAndMetadata(next_offset, "")}
                     await producer.send_offsets_to_transaction(offset, settings.app_id)
@@ -207,7 +213,11 @@ class KafkaPartition:
         await asyncio.shield(asyncio.gather(*map(drop_producer, producers)))
 
     async def _send_records(
-        self, producer: AIOKafkaProducer, outputs: Sequence[EncodedBatch], dead_letters: Sequence[DeadLetter]
+        self,
+        producer: AIOKafkaProducer,
+        outputs: Sequence[EncodedBatch],
+        dead_letters: Sequence[DeadLetter],
+        anomalies: Sequence[EncodedBatch],
     ) -> None:
         """Send all of it and wait until all of it was taken."""
         topics, settings = self._known_topics(), self._settings
@@ -215,6 +225,12 @@ class KafkaPartition:
             await _send(producer, batch, settings.output_topic, self.id.partition)
             for batch in output_batches(producer, outputs)
         ]
+        if settings.anomaly_topic is not None and anomalies:
+            number = self.id.partition % topics.anomaly_partitions
+            sent += [
+                await _send(producer, batch, settings.anomaly_topic, number)
+                for batch in output_batches(producer, anomalies)
+            ]
         if dead_letters:
             largest = max_record_bytes(topics.dead_letter_max_bytes)
             letters = (dead_letter_record(letter, self.id, largest) for letter in dead_letters)

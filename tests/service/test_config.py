@@ -249,7 +249,7 @@ def test_every_key_of_features_to_come_exists(key: str) -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        "anomalies.topic=a", "model.layers=2", "learning.optimiser=sgd", "compute.backend=cupy", "http.token=t",
+        "model.layers=2", "learning.optimiser=sgd", "compute.backend=cupy", "http.token=t",
         "http.tls_cert_file=c", "http.tls_key_file=k",
     ],
 )  # fmt: skip
