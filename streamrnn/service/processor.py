@@ -117,6 +117,11 @@ class Processor:
         """How many are known."""
         return len(self.forecaster.table)
 
+    @property
+    def frozen(self) -> int:
+        """How many of them have a value that stands still, as of one of the last learning boundaries."""
+        return self.forecaster.frozen
+
     def capture(self, offset: int) -> tuple[SnapshotPages, float]:
         """The state as it is now, and the CPU seconds that took. Raises SnapshotError where it must not be kept."""
         began = time.thread_time()

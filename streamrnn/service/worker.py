@@ -71,9 +71,13 @@ class Worker:
             return self._trouble
         if not self._joined:
             return "the consumer group is not joined yet"
+        if stuck := self._compute.stuck():
+            return stuck
         for name, task in self.tasks.items():
             if task.state is not State.RUNNING:
                 return f"{name} is {task.state.value}" + (f": {task.reason}" if task.reason else "")
+            if task.trouble:
+                return f"{name}: {task.trouble}"
         return None
 
     def status(self) -> dict[str, object]:

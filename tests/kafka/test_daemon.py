@@ -143,3 +143,30 @@ def test_without_a_broker_it_keeps_trying_says_why_and_does_not_flood_the_log(tm
         assert worker.stop() == 0
     finally:
         worker.end()
+
+
+def test_a_worker_whose_broker_goes_away_is_alive_and_not_ready_until_it_is_back(
+    tmp_path: Path, unique: Callable[[str], str]
+) -> None:
+    broker = Broker(tmp_path / "own")
+    broker.start()
+    world = World(broker, unique, tmp_path, kafka__session_timeout="6s")
+    broker.create_topic(world.topic, 1)
+    world.worker.start()
+    try:
+        until(lambda: world.answers("/readyz") == 200)
+        broker.freeze()
+        went = time.monotonic()
+        until(lambda: world.answers("/readyz") == 503)
+        assert time.monotonic() - went < 30.0
+        assert "no answer" in get(world.port, "/readyz")[1]
+        assert get(world.port, "/healthz") == (200, "ok\n")
+        assert status(world.port)["tasks"][0]["state"] == "running"
+        broker.thaw()
+        until(lambda: world.answers("/readyz") == 200)
+        world.write((b"a", b"1"))
+        assert len(world.outputs(1)) == 1
+        assert world.worker.stop() == 0
+    finally:
+        world.worker.end()
+        broker.kill()

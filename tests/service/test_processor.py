@@ -102,6 +102,12 @@ def test_an_output_above_the_limit_is_an_encode_dead_letter_with_both_sizes_and_
     assert made.outputs.timestamps == [batch.timestamps[i] for i in (0, 2, 3)]
 
 
+def test_streams_that_stand_still_are_counted_at_boundaries() -> None:
+    made = processor()
+    made.process(raw(*[b"5"] * 300), AMPLE)
+    assert (made.streams, made.frozen) == (2, 2)
+
+
 def surprising(number: int) -> RawBatch:
     """Sevens and, at last, something else."""
     return raw(*(b"%d" % (i % 7 if i < number - 1 else 1000) for i in range(number)), None)
