@@ -152,13 +152,17 @@ def metrics(config: Config) -> Metrics:
 
 def worker(config: Config, *, http: bool = True) -> "Worker":
     """The daemon."""
-    from streamrnn.service.worker import Worker  # with it comes the HTTP server, which other commands do without
+    # with these comes the HTTP server, which other commands do without
+    from streamrnn.service.http import HttpSettings
+    from streamrnn.service.worker import Worker
+
+    h = config.http
 
     return Worker(
         transport_maker(config),
         task_settings(config),
         metrics(config),
         shutdown_timeout=config.shutdown_timeout,
-        http=(config.http.host, config.http.port) if http else None,
+        http=HttpSettings(h.host, h.port, h.token, h.tls_cert_file, h.tls_key_file) if http else None,
         manager=ServiceManager.of(os.environ),
     )

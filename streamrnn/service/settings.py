@@ -202,7 +202,4 @@ NOT_YET: Final[Mapping[str, tuple[object, ...]]] = {
     "model.layers": EVERY_OTHER,
     "learning.optimiser": EVERY_OTHER,
     "compute.backend": ("cupy",),
-    "http.token": EVERY_OTHER,
-    "http.tls_cert_file": EVERY_OTHER,
-    "http.tls_key_file": EVERY_OTHER,
 }

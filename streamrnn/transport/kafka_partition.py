@@ -83,7 +83,9 @@ class KafkaPartition:
             state_batch = min(BATCH_BYTES, topics.state_max_bytes)
             snapshot = self._producer(state_batch, settings.snapshot_transactional_id(number), SNAPSHOT_TRANSACTION)
             self._output, self._snapshot = output, snapshot
-            with kafka_call(f"{self.id}: the producers could not be started"):
+            # the mark is an offset in the state topic, which is a reader's to commit
+            needs = f"Read on topic {settings.state_topic}"
+            with kafka_call(f"{self.id}: the producers could not be started", needs):
                 async with asyncio.timeout(FENCE_TIMEOUT):
                     async with asyncio.TaskGroup() as starting:
                         starting.create_task(output.start())
@@ -174,7 +176,7 @@ class KafkaPartition:
                     await self._transport.commit_offset(self._source, next_offset)
         except Exception as error:  # a producer that was fenced fails in many ways (aiokafka 0.14)
             hush(producer)
-            raise self._died(what, error) from error
+            raise self._died(what, error, settings.output_topic) from error
         except BaseException:
             self._dead = f"{what}: cancelled"
             raise
@@ -199,7 +201,7 @@ class KafkaPartition:
                 await producer.commit_transaction()
         except Exception as error:  # as in commit
             hush(producer)
-            raise self._died(what, error) from error
+            raise self._died(what, error, self._settings.state_topic) from error
         except BaseException:
             self._dead = f"{what}: cancelled"
             raise
@@ -269,8 +271,8 @@ class KafkaPartition:
         if self._dead is not None:
             raise TransportError(f"{self.id}: {call} on a handle that is no more: {self._dead}")
 
-    def _died(self, what: str, error: Exception) -> FatalError | TransportError:
-        told = refusal(what, error)
+    def _died(self, what: str, error: Exception, topic: str) -> FatalError | TransportError:
+        told = refusal(what, error, f"Write on topic {topic}")
         self._dead = self._dead or str(told)
         return told
 

@@ -66,7 +66,7 @@ async def prepare_topics(settings: KafkaSettings) -> Topics:
     forecasts = [output] if settings.anomaly_topic is None else [output, settings.anomaly_topic]
     ours = [*forecasts, dead_letter, state]
     async with _admin(settings) as admin:
-        counts = await _partitions(admin, settings.input_topic, *ours)
+        counts = await _partitions(admin, settings, settings.input_topic, *ours)
         partitions = counts.get(settings.input_topic)
         if partitions is None:
             raise FatalError(
@@ -85,7 +85,7 @@ async def prepare_topics(settings: KafkaSettings) -> Topics:
                 await admin.create_partitions({state: NewPartitions(partitions)})
         while len(counts) < len({settings.input_topic, *ours}) or counts[state] < partitions:
             await asyncio.sleep(0.05)  # what was created shows a little later
-            counts = await _partitions(admin, settings.input_topic, *ours)
+            counts = await _partitions(admin, settings, settings.input_topic, *ours)
         limits = await _configs(admin, *ours)
     for key, theirs in times.items():
         for name in (*forecasts, dead_letter):
@@ -116,7 +116,7 @@ async def prepare_topics(settings: KafkaSettings) -> Topics:
 async def partition_counts(settings: KafkaSettings, *names: str) -> dict[str, int]:
     """The number of partitions of each of these topics that exists; creates none."""
     async with _admin(settings) as admin:
-        return await _partitions(admin, *names)
+        return await _partitions(admin, settings, *names)
 
 
 @contextlib.asynccontextmanager
@@ -131,7 +131,7 @@ async def _admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
         await drop_admin(admin)
 
 
-async def _partitions(admin: AIOKafkaAdminClient, *names: str) -> dict[str, int]:
+async def _partitions(admin: AIOKafkaAdminClient, settings: KafkaSettings, *names: str) -> dict[str, int]:
     """The number of partitions of each of these topics that exists."""
     # describe_topics() would have the broker create a topic that is missing, if it is allowed to (aiokafka 0.14)
     answer = await admin._send_request(MetadataRequest(list(dict.fromkeys(names)), allow_auto_topic_creation=False))
@@ -141,8 +141,19 @@ async def _partitions(admin: AIOKafkaAdminClient, *names: str) -> dict[str, int]
         if error is kafka_errors.NoError:
             counts[topic["topic"]] = len(topic["partitions"])
         elif error not in (kafka_errors.UnknownTopicOrPartitionError, kafka_errors.LeaderNotAvailableError):
-            raise refusal(f"topic {topic['topic']}", error())
+            name = topic["topic"]
+            raise refusal(f"topic {name}", error(), _rights(settings, name))
     return counts
+
+
+def _rights(settings: KafkaSettings, name: str) -> str:
+    """All that is needed on this topic: where it cannot even be seen none of it is there."""
+    rights = {
+        settings.input_topic: "Read",
+        settings.output_topic: "Read and Write",
+        settings.state_topic: "Read and Write",
+    }
+    return f"{rights.get(name, 'Write')} on topic {name}"
 
 
 async def _create(admin: AIOKafkaAdminClient, name: str, partitions: int, configs: Mapping[str, str]) -> None:

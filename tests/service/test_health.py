@@ -1,6 +1,7 @@
 """What the endpoints of a whole worker say, and how soon, while something of it stands still."""
 
 import asyncio
+import contextlib
 import json
 import os
 import threading
@@ -16,10 +17,12 @@ import pytest
 from streamrnn.engine.snapshot import StoredSnapshot
 from streamrnn.service import assembly, compute
 from streamrnn.service.config import load_config
+from streamrnn.service.http import HttpSettings
 from streamrnn.service.worker import Worker
 from streamrnn.transport.contract import Partition, PartitionId
 from streamrnn.transport.file import FileTransport
 from streamrnn.transport.file_partition import FilePartition
+from tests.kafka.broker import free_port
 
 SOON, LATEST = 2.0, 20.0  # seconds after which a probe gives up, and an answer must have come on any machine
 PATIENCE = 120.0
@@ -70,9 +73,10 @@ class Asked:
         """Return once the answer has this status and holds this text."""
         async with asyncio.timeout(PATIENCE):
             while True:
-                found, text = await self.get(path)
-                if found == status and holds in text:
-                    return
+                with contextlib.suppress(urllib.error.URLError):  # nobody listens yet
+                    found, text = await self.get(path)
+                    if found == status and holds in text:
+                        return
                 await asyncio.sleep(0.02)
 
 
@@ -85,19 +89,19 @@ async def living(folder: Path) -> AsyncIterator[Asked]:
     os.write(writer, STANDING)
     given = [f"file={{input: {pipe}, output: {folder}/out.jsonl, state: {folder}/state}}", "transport=file"]
     config = load_config(None, [*given, "model.hidden=4"], {})
+    port = free_port()
     worker = Worker(
         lambda: Slow(assembly.file_settings(config)),
         assembly.task_settings(config),
         assembly.metrics(config),
         shutdown_timeout=2.0,
-        http=("127.0.0.1", 0),
+        http=HttpSettings("127.0.0.1", port),
     )
-    assert worker._server is not None
     life = asyncio.create_task(worker.run())
     try:
-        while not worker._server._runner.addresses:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-        yield Asked(worker, worker._server._runner.addresses[0][1])
+        asked = Asked(worker, port)
+        await asked.until("/healthz", 200, "ok")
+        yield asked
     finally:
         worker._stop.set()
         await life
