@@ -363,6 +363,15 @@ def test_a_reader_that_goes_away_ends_the_run_with_1_and_one_line(world: World) 
         assert "whoever read it has closed it" in daemon.said() and "Traceback" not in daemon.said()
 
 
+def test_a_second_deployment_that_reads_from_the_start_forecasts_as_the_first(world: World) -> None:
+    lines = records(600, streams=3)
+    for part in (lines[:250], lines[250:]):
+        world.write(part)
+        world.run()
+    world.run("app_id=moved", "file.output=moved.jsonl", "file.state=elsewhere", "input.start=earliest")
+    assert lines_of(world.folder / "moved.jsonl") == lines_of(world.output)
+
+
 def test_a_setting_that_may_change_goes_on_where_the_last_run_ended(world: World) -> None:
     lines = records(1800, streams=3)
     world.write(lines[:600])
