@@ -144,6 +144,7 @@ def drop_state(settings: FileSettings) -> bool:
                 position=manifest.position if _fits(settings, manifest.position) else None,
                 output=_unless_cut(manifest.output),
                 dead_letter=_unless_cut(manifest.dead_letter),
+                anomalies=_unless_cut(manifest.anomalies),
             )
             store_manifest(folder, left)
             PageStore(folder).open(None)
@@ -201,6 +202,7 @@ def _bounds(settings: FileSettings) -> tuple[int, int] | None:
     for path, written in (
         (settings.output, manifest.output),
         (settings.dead_letter_path, manifest.dead_letter),
+        (settings.anomalies or "-", manifest.anomalies),
     ):
         if written is not None and written.path == str(Path(path).absolute()) and not is_stream(path):
             check_length(path, Path(path).stat().st_size if Path(path).exists() else 0, written)

@@ -509,6 +509,22 @@ def test_dropping_state_forgets_the_snapshot_and_keeps_a_position_that_still_hol
     run(scenario())
 
 
+def test_what_was_never_committed_is_cut_back_also_after_a_drop(tmp_path: Path) -> None:
+    world = FileWorld(tmp_path, lines_of(10))
+    asyncio.run(copy(world, 4))
+    paths = [Path(path) for path in world.settings.written]
+    committed = [path.read_bytes() for path in paths]
+    assert len(paths) == 3
+    drop_state(world.settings)
+    for path in paths:
+        with path.open("ab") as file:
+            file.write(b'{"stream": "half a li')
+    asyncio.run(copy(world))
+    for path, before in zip(paths, committed, strict=True):
+        assert path.read_bytes().startswith(before + b"{")
+        assert b"half a li" not in path.read_bytes()
+
+
 def test_state_can_be_looked_at_while_a_life_is_on_it(tmp_path: Path) -> None:
     async def scenario() -> None:
         world = FileWorld(tmp_path, lines_of(2))
