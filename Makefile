@@ -11,8 +11,8 @@ MINUTES ?= 5
 
 COUNT := benchmarks/rivals/kafka_streams
 
-.PHONY: demo test test-fast test-deploy test-examples test-gpu chaos chaos-hour fuzz format lint types benchmark benchmark-gpu
-.PHONY: rivals clean
+.PHONY: demo test test-fast test-deploy test-examples test-gpu chaos chaos-hour fuzz format lint types lock audit
+.PHONY: benchmark benchmark-gpu rivals clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,10 @@ $(VENV)/.installed-deploy: $(READY)
 
 $(VENV)/.installed-examples: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[examples]'
+	touch $@
+
+$(VENV)/.installed-lock: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[lock]'
 	touch $@
 
 demo: $(READY)
@@ -69,6 +73,16 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+
+LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header
+
+lock: $(VENV)/.installed-lock  ## the container's dependencies, all of them, by version and hash; UPGRADE=--upgrade for newer ones
+	$(LOCK) $(UPGRADE) pyproject.toml --output-file deploy/requirements.lock
+	$(LOCK) $(UPGRADE) deploy/build.in --output-file deploy/build.lock
+
+audit: $(VENV)/.installed-lock  ## known vulnerabilities in what the container holds; fails too where that cannot be known
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes \
+		--requirement deploy/requirements.lock --requirement deploy/build.lock
 
 benchmark: $(READY)
 	$(BIN)/python -m benchmarks.end_to_end --write docs/performance.md

@@ -23,6 +23,7 @@ FEW, SEVERAL = 128, 512  # series up to which windows start every 4 and every 8 
 WARM_STEPS = 150  # labels after which a stream's mixture is past its priors
 CLOCK_RECORDS = 4096  # `ttl` goes by the median timestamp of so many records
 SAMPLES = 1024  # feature vectors of series that one boundary adds to the shared moments, at most
+FROZEN_EVERY = 16  # steps of each stream between two counts of those that stand still
 POOL_EVERY = 64  # boundaries after which newborn streams are given the present average
 COUNTERS = ("step_number", "boundaries", "last_boundary", "next_boundary", "known", "last_timestamp")
 CHUNK = 2048  # series stepped together: enough that calls cost little, few enough that they stay in the cache
@@ -58,6 +59,7 @@ class Forecaster:
         self.known = 0  # streams known at the last boundary
         self.clock_ring = np.zeros(0, np.int64)  # the last timestamps, for `ttl`
         self.last_timestamp = 0  # of the last record, ms
+        self.frozen = self._frozen_due = 0  # streams with a value that stands still, and the step to count them again
         self._progress = Progress()
 
     def change_settings(self, settings: ForecastSettings) -> None:
@@ -208,6 +210,9 @@ class Forecaster:
         for reason, number in self.table.evict(clock).items():
             self._progress.evicted[reason] += number
         self.known = len(self.table)
+        if self.step_number >= self._frozen_due:
+            self.frozen = self.table.frozen()
+            self._frozen_due = self.step_number + FROZEN_EVERY * self.known
         self.last_boundary = self.step_number
         self.next_boundary = self.step_number + max(1, min(BOUNDARY_STEPS, self.stride * self.known))
 

@@ -11,10 +11,11 @@ from streamrnn.core import anomaly, intervals, readout, shared_curvature, tails
 from streamrnn.core.backend import Array, to_host
 from streamrnn.core.season import Season
 from streamrnn.engine.key_index import KeyIndex
-from streamrnn.engine.layout import TIME, Layout, profile_fields
+from streamrnn.engine.layout import SEEN, SQUARE, TIME, VALUE, Layout, profile_fields
 
 FIRST_CAPACITY = 64
 POOL_STREAMS, POOL_LABELS, LEAST_POOL = 256, 300, 3  # streams that are asked, labels they must have, how many must
+FROZEN_STEPS, FROZEN_REACH = 100, 1e-3  # steps in which a value comes so near its level, in S, if it stands still
 INSERTION_SLACK = 4096  # between two boundaries the table may hold this many streams above max_streams
 
 
@@ -136,6 +137,21 @@ class StreamTable:
             self._drop(oldest)
         self.index.release()
         return dropped
+
+    def frozen(self) -> int:
+        """How many streams have a value that has not changed in about FROZEN_STEPS steps.
+
+        Nobody counts those: the last differences are all zero, and the level of the shortest memory has come so near
+        the value as it does in that time.
+        """
+        rows = self.rows(np.flatnonzero(self.live))
+        rows = rows[self.slabs["differences"][rows, 0] == 0.0]  # few are left
+        g = self.gather(("differences", "moments", "levels"), rows)
+        moments = g["moments"]
+        still = (g["differences"] == 0.0).all(1) & (moments[:, SEEN] > FROZEN_STEPS)
+        away = self.xp.abs(moments[:, VALUE] - g["levels"][:, 0])
+        still &= away <= FROZEN_REACH * self.xp.sqrt(moments[:, SQUARE])
+        return len(np.unique(to_host(rows[still]) // len(self._features)))
 
     def _drop(self, slots: np.ndarray) -> None:
         for slot in slots.tolist():

@@ -86,6 +86,7 @@ def task_settings(config: Config, xp: ModuleType = np) -> TaskSettings:
         rebuild=config.state.rebuild,
         initial=initial_model(config),
         xp=xp,
+        anomalous_from=config.anomalies.threshold if config.anomalies.topic else None,
     )
 
 
@@ -98,6 +99,7 @@ def kafka_settings(config: Config) -> KafkaSettings:
         input_topic=config.input.topic,
         output_topic=config.output.topic,
         dead_letter_topic=config.dead_letter.topic or f"{config.input.topic}.dead-letter",
+        anomaly_topic=config.anomalies.topic,
         delivery=kafka.delivery,
         session_timeout=kafka.session_timeout,
         transaction_timeout=kafka.transaction_timeout,
@@ -122,6 +124,7 @@ def file_settings(config: Config) -> FileSettings:
         output=config.file.output,
         state=Path(config.file.state),
         dead_letter=config.dead_letter.topic or "",
+        anomalies=config.anomalies.topic,
         app_id=config.app_id,
         max_line_bytes=max(16 << 20, 2 * config.input.max_bytes),
     )
@@ -150,14 +153,16 @@ def metrics(config: Config, xp: ModuleType = np) -> Metrics:
 
 def worker(config: Config, *, http: bool = True) -> "Worker":
     """The daemon. Raises ConfigError where it lacks something that the configuration asks for."""
-    from streamrnn.service.worker import Worker  # with it comes the HTTP server, which other commands do without
+    # with these comes the HTTP server, which other commands do without
+    from streamrnn.service.http import HttpSettings
+    from streamrnn.service.worker import Worker
 
-    xp = backend(config, daemon=True)
+    xp, h = backend(config, daemon=True), config.http
     return Worker(
         transport_maker(config),
         task_settings(config, xp),
         metrics(config, xp),
         shutdown_timeout=config.shutdown_timeout,
-        http=(config.http.host, config.http.port) if http else None,
+        http=HttpSettings(h.host, h.port, h.token, h.tls_cert_file, h.tls_key_file) if http else None,
         manager=ServiceManager.of(os.environ),
     )

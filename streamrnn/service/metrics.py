@@ -58,7 +58,7 @@ class Metrics:
 
         self._lag = gauge("consumer_lag_records", "Records between the position and the end of the partition.")
         self._streams = gauge("streams", "Streams known.")
-        self._frozen = gauge("streams_frozen", "Streams whose value has not changed for long.")
+        self._frozen = gauge("streams_frozen", "Streams with a value that has not changed in about 100 steps.")
         self._state = gauge("task_state", "1 for the state the task is in, else 0.", (*_PARTITION, "state"))
         self._snapshot_bytes = gauge("snapshot_bytes", "Size of the last snapshot's pages.")
         self._snapshot_timestamp = gauge("snapshot_timestamp_seconds", "When the last snapshot was written.")
@@ -175,7 +175,7 @@ class PartitionMetrics:
         self._owner._lag.labels(*self._labels).set(records)
 
     def streams(self, known: int, frozen: int) -> None:
-        """How many streams the task knows, and how many of them do not move."""
+        """How many streams the task knows, and how many of them have a value that stands still."""
         self._owner._streams.labels(*self._labels).set(known)
         self._owner._frozen.labels(*self._labels).set(frozen)
 

@@ -1,7 +1,7 @@
 """One partition's records through decoder, forecaster and encoder: bytes in, bytes out, in the compute thread."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -24,6 +24,7 @@ class Slice:
     """What came of one slice."""
 
     outputs: EncodedBatch
+    anomalies: EncodedBatch  # those of the outputs that are surprising enough
     dead_letters: list[DeadLetter]
     next_offset: int
     scores: Scores
@@ -43,8 +44,11 @@ class Processor:
         every_step: bool,
         initial: Mapping[str, np.ndarray] | None = None,
         xp: ModuleType = np,
+        anomalous_from: float | None = None,
     ) -> None:
+        """anomalous_from: the `anomaly` (0..1) from which a record is also among the anomalies; None: none is."""
         self.partition, self.settings, self.every_step, self.xp = partition, settings, every_step, xp
+        self.anomalous_from = anomalous_from
         self.decoder = Decoder(form)
         self.encoder = Encoder(partition.topic, partition.partition, settings.horizons)
         self.forecaster = Forecaster(settings, xp)
@@ -90,16 +94,20 @@ class Processor:
         batch = decoded.batch
         forecasts = self.forecaster.forecast(batch, self.every_step)
         letters: list[DeadLetter] = []
-        outputs = EncodedBatch([], [], [])
+        outputs, anomalies = EncodedBatch([], [], []), EncodedBatch([], [], [])
         if publish:
             letters = [_letter(raw, i, error.stage, type(error).__name__, str(error)) for i, error in decoded.errors]
             values = self.encoder.encode(batch, forecasts) if len(batch) else []
             outputs = EncodedBatch(batch.keys, values, batch.timestamps.tolist())
+            if self.anomalous_from is not None:
+                anomalies = _rows(outputs, forecasts.anomalous(batch, self.anomalous_from))
             if max(map(len, filter(None, outputs.values)), default=0) + 256 > max_output_bytes:
                 letters += self._too_large(raw, batch.offsets, outputs, max_output_bytes)
                 letters.sort(key=lambda letter: letter.offset)
+                outputs, anomalies = (_fitting(made, max_output_bytes) for made in (outputs, anomalies))
         return Slice(
             outputs=outputs,
+            anomalies=anomalies,
             dead_letters=letters,
             next_offset=raw.next_offset,
             scores=forecasts.scores,
@@ -111,6 +119,11 @@ class Processor:
     def streams(self) -> int:
         """How many are known."""
         return len(self.forecaster.table)
+
+    @property
+    def frozen(self) -> int:
+        """How many of them have a value that stands still, as of one of the last learning boundaries."""
+        return self.forecaster.frozen
 
     def capture(self, offset: int) -> tuple[SnapshotPages, float]:
         """The state as it is now, and the CPU seconds that took. Raises SnapshotError where it must not be kept."""
@@ -125,24 +138,35 @@ class Processor:
         return pages, time.thread_time() - began
 
     def _too_large(self, raw: RawBatch, offsets: np.ndarray, outputs: EncodedBatch, limit: int) -> list[DeadLetter]:
-        """Take outputs that the broker would refuse out of the batch; returns their dead letters."""
-        sizes = [len(key) + len(value or b"") for key, value in zip(outputs.keys, outputs.values, strict=True)]
-        large = [i for i, size in enumerate(sizes) if size > limit]
+        """The dead letters of outputs that the broker would refuse."""
+        sizes = _sizes(outputs)
         position = {offset: i for i, offset in enumerate(raw.offsets)}
-        letters = [
+        return [
             _letter(
                 raw,
                 position[int(offsets[i])],
                 "encode",
                 "RecordError",
-                f"the forecast has {sizes[i]} bytes, the output topic takes {limit}: shorten the sequences, ask for "
+                f"the forecast has {size} bytes, the output topic takes {limit}: shorten the sequences, ask for "
                 "fewer horizons, or raise the topic's max.message.bytes",
             )
-            for i in large
+            for i, size in enumerate(sizes)
+            if size > limit
         ]
-        for i in reversed(large):
-            del outputs.keys[i], outputs.values[i], outputs.timestamps[i]
-        return letters
+
+
+def _rows(batch: EncodedBatch, chosen: Sequence[int]) -> EncodedBatch:
+    return EncodedBatch(
+        [batch.keys[i] for i in chosen], [batch.values[i] for i in chosen], [batch.timestamps[i] for i in chosen]
+    )
+
+
+def _sizes(batch: EncodedBatch) -> list[int]:
+    return [len(key) + len(value or b"") for key, value in zip(batch.keys, batch.values, strict=True)]
+
+
+def _fitting(batch: EncodedBatch, limit: int) -> EncodedBatch:
+    return _rows(batch, [i for i, size in enumerate(_sizes(batch)) if size <= limit])
 
 
 def _letter(raw: RawBatch, i: int, stage: str, exception: str, message: str) -> DeadLetter:

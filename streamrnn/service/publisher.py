@@ -31,6 +31,7 @@ class _Pending:
     """Computed and not yet committed."""
 
     outputs: list[EncodedBatch] = field(default_factory=list)
+    anomalies: list[EncodedBatch] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     next_offset: int | None = None
     records: int = 0
@@ -73,10 +74,13 @@ class Publisher:
         """Take what came of one more slice."""
         pending = self._pending
         pending.outputs.append(made.outputs)
+        if len(made.anomalies):
+            pending.anomalies.append(made.anomalies)
         pending.dead_letters += made.dead_letters
         pending.next_offset = made.next_offset
         pending.records += records
-        pending.bytes += sum(map(len, filter(None, made.outputs.values)))
+        for batch in (made.outputs, made.anomalies):
+            pending.bytes += sum(map(len, filter(None, batch.values)))
         pending.bytes += sum(len(letter.value or b"") for letter in made.dead_letters)
 
     def snapshot_at(self, due: float) -> None:
@@ -165,7 +169,7 @@ class Publisher:
 
     async def _commit_one(self, pending: _Pending, next_offset: int) -> None:
         began = time.monotonic()
-        await self._handle.commit(pending.outputs, pending.dead_letters, next_offset)
+        await self._handle.commit(pending.outputs, pending.dead_letters, next_offset, pending.anomalies)
         self.committed = next_offset
         self._all_metrics.commit.observe(time.monotonic() - began)
         self._metrics.published(sum(map(len, pending.outputs)))

@@ -203,10 +203,6 @@ EVERY_OTHER: Final = ()
 # The values of each key whose feature is not built yet; EVERY_OTHER means all but the default. A line goes when its
 # feature comes, and with the last line goes the table.
 NOT_YET: Final[Mapping[str, tuple[object, ...]]] = {
-    "anomalies.topic": EVERY_OTHER,
     "model.layers": EVERY_OTHER,
     "learning.optimiser": EVERY_OTHER,
-    "http.token": EVERY_OTHER,
-    "http.tls_cert_file": EVERY_OTHER,
-    "http.tls_key_file": EVERY_OTHER,
 }

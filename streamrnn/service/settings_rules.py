@@ -31,6 +31,7 @@ def breaches(config: Config) -> Iterator[Breach]:
     else:
         yield from _file_breaches(config)
     yield from _field_breaches(config)
+    yield from _http_breaches(config)
 
 
 def _server_breaches(config: Config) -> Iterator[Breach]:
@@ -110,10 +111,22 @@ def _timing_breaches(config: Config) -> Iterator[Breach]:
 
 def _file_breaches(config: Config) -> Iterator[Breach]:
     file = config.file
+    if config.anomalies.topic == "-":
+        yield Breach(("anomalies.topic",), "'-' is no file, and stdout and stderr have lines already. Give a path")
     if file.input == file.output != "-":
         yield Breach(
             ("file.output", "file.input"), "is file.input too: forecasts would overwrite it. Give another path"
         )
+
+
+def _http_breaches(config: Config) -> Iterator[Breach]:
+    http = config.http
+    if http.tls_key_file is not None and http.tls_cert_file is None:
+        yield Breach(
+            ("http.tls_key_file", "http.tls_cert_file"), "is a key without its certificate. Set http.tls_cert_file"
+        )
+    if http.token is not None and not (http.token.isascii() and http.token.isprintable() and " " not in http.token):
+        yield Breach(("http.token",), "holds what cannot be sent in a header. Use letters and digits")
 
 
 def _field_breaches(config: Config) -> Iterator[Breach]:

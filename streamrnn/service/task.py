@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 SLICES_A_COMMIT = 4  # what is queued is computed this often, or when a whole slice is there
 REFUSED_EVERY = 30.0  # seconds before a refused one does
 LAG_EVERY = 5.0
+ANSWER_WITHIN = 10.0  # else the broker is away, which an idle task would not notice otherwise
 
 
 class Task:
@@ -61,13 +62,20 @@ class Task:
         """The state of a task that has read nothing."""
         s = self.settings
         self._processor = Processor(
-            self.partition, s.forecast, s.form, every_step=s.every_step, initial=s.initial, xp=s.xp
+            self.partition,
+            s.forecast,
+            s.form,
+            every_step=s.every_step,
+            initial=s.initial,
+            anomalous_from=s.anomalous_from,
+            xp=s.xp,
         )
         self._failure: StreamRNNError | None = None
         self._publisher: Publisher | None = None
         self._slice_due = 0.0
         self.position: int | None = None  # next offset to compute
         self.end: int | None = None
+        self.trouble: str | None = None  # why it may get nothing to do, though it runs
 
     # What the worker calls.
 
@@ -180,7 +188,7 @@ class Task:
         if stored is not None:
             publisher.snapshot = await self._compute.run(self._processor.restore, stored)
             del stored
-            self._metrics.streams(self._processor.streams, 0)
+            self._metrics.streams(self._processor.streams, self._processor.frozen)
             self._all_metrics.restore.observe(time.monotonic() - began)
         await self._take_position(handle, publisher)
         if not self._closing:
@@ -397,18 +405,23 @@ class Task:
     async def _watch_lag(self, handle: Partition) -> None:
         while True:
             try:
-                offsets = await handle.offsets()
-            except StreamRNNError:
-                return  # a commit will find out
-            if offsets.end < 1 << 62:
-                self.end = offsets.end
-                self._metrics.lag(max(0, offsets.end - (self.position or 0)))
+                async with asyncio.timeout(ANSWER_WITHIN):
+                    offsets = await handle.offsets()
+            except TimeoutError:
+                self.trouble = f"no answer from the broker in {ANSWER_WITHIN:.0f} s"
+            except StreamRNNError as error:
+                self.trouble = str(error)
+            else:
+                self.trouble = None
+                if offsets.end < 1 << 62:
+                    self.end = offsets.end
+                    self._metrics.lag(max(0, offsets.end - (self.position or 0)))
             await asyncio.sleep(LAG_EVERY)
 
     def _account(self, raw: RawBatch, made: Slice) -> None:
         m, learnt, scores = self._metrics, made.progress.learnt, made.scores
         m.consumed(len(raw))
-        m.streams(self._processor.streams, 0)
+        m.streams(self._processor.streams, self._processor.frozen)
         for reason, number in made.progress.evicted.items():
             m.evicted(reason, number)
         told = learnt.updates > 0

@@ -23,3 +23,4 @@ class TaskSettings:
     rebuild: float
     initial: Mapping[str, np.ndarray] | None = None  # what a trained model passes on
     xp: ModuleType = np  # where the streams' state lives
+    anomalous_from: float | None = None  # the `anomaly` from which a record is also published among the anomalies

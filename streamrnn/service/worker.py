@@ -11,7 +11,7 @@ from streamrnn.engine.warm_up import warm_up
 from streamrnn.errors import FatalError, TransportError
 from streamrnn.service.allocation import collect_garbage, settle_down
 from streamrnn.service.compute import ComputeThread
-from streamrnn.service.http import HttpServer
+from streamrnn.service.http import HttpServer, HttpSettings
 from streamrnn.service.metrics import Metrics
 from streamrnn.service.states import State
 from streamrnn.service.systemd import ServiceManager
@@ -41,12 +41,12 @@ class Worker:
         metrics: Metrics,
         *,
         shutdown_timeout: float,
-        http: tuple[str, int] | None = None,
+        http: HttpSettings | None = None,
         manager: ServiceManager | None = None,
     ) -> None:
         self._make_transport, self._settings, self._metrics = make_transport, settings, metrics
         self._shutdown_timeout, self._manager = shutdown_timeout, manager
-        self._server = HttpServer(*http, self, metrics.render) if http else None
+        self._server = HttpServer(http, self, metrics.render) if http else None
         self._compute = ComputeThread()
         self._transport: Transport | None = None
         self.tasks: dict[PartitionId, Task] = {}
@@ -71,9 +71,13 @@ class Worker:
             return self._trouble
         if not self._joined:
             return "the consumer group is not joined yet"
+        if stuck := self._compute.stuck():
+            return stuck
         for name, task in self.tasks.items():
             if task.state is not State.RUNNING:
                 return f"{name} is {task.state.value}" + (f": {task.reason}" if task.reason else "")
+            if task.trouble:
+                return f"{name}: {task.trouble}"
         return None
 
     def status(self) -> dict[str, object]:

@@ -2,8 +2,8 @@
 
 A transport delivers the records of input partitions and keeps, for each, what belongs together:
 
-    commit(outputs, dead letters, next offset)   all of it becomes visible, or none
-    save(snapshot)                               the newest whole snapshot is what `restore` returns
+    commit(outputs, dead letters, next offset, anomalies)   all of it becomes visible, or none
+    save(snapshot)                                          the newest whole snapshot is what `restore` returns
 
 The order in which a partition is taken over is part of the contract, because every other order reads what the
 predecessor can still change: fence -> restore -> offsets -> seek -> fetch.
@@ -134,9 +134,16 @@ class Partition(Protocol):
         """Deliver records from this offset on."""
 
     async def commit(
-        self, outputs: Sequence[EncodedBatch], dead_letters: Sequence[DeadLetter], next_offset: int
+        self,
+        outputs: Sequence[EncodedBatch],
+        dead_letters: Sequence[DeadLetter],
+        next_offset: int,
+        anomalies: Sequence[EncodedBatch] = (),
     ) -> None:
-        """Write outputs, dead letters and the next offset, all or nothing. Raises TransportError."""
+        """Write outputs, dead letters, anomalies and the next offset, all or nothing. Raises TransportError.
+
+        anomalies: those of the outputs that also go to a place of their own; none where there is no such place.
+        """
 
     async def save(self, snapshot: SnapshotPages) -> None:
         """Make this the snapshot that `restore` returns, all or nothing. Raises TransportError."""

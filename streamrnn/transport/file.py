@@ -1,7 +1,8 @@
 """JSON lines in files and pipes: the transport without a broker.
 
-A commit appends outputs and dead letters, syncs both, and then renames one small manifest that holds the position in
-the input and the length of both files. What lies behind those lengths was never committed: `fence` cuts it away.
+A commit appends outputs, dead letters and anomalies, syncs them, and then renames one small manifest that holds the
+position in the input and the length of these files. What lies behind those lengths was never committed: `fence` cuts
+it away.
 
     <state>/<app_id>-<input's base name>-0/
         lock             held (flock) by the process that lives on this state
@@ -36,11 +37,12 @@ class FileTransport:
         """Raises ConfigError where two of the files are the same."""
         self._settings = settings
         self._id = settings.partition
-        named = [path for path in (settings.input, settings.output, settings.dead_letter_path) if path != "-"]
+        named = [path for path in (settings.input, *settings.written) if path != "-"]
         files = [Path(path).resolve() for path in named if not is_stream(path)]
         if len(set(files)) < len(files):
             raise ConfigError(
-                f"file.input, file.output and the dead-letter file must differ, they are {', '.join(named)}."
+                "file.input, file.output, the dead-letter file and that of the anomalies must differ, they are "
+                f"{', '.join(named)}."
             )
         self._tenancy = Tenancy(settings)
         self._paused = False
@@ -140,7 +142,7 @@ class FileTransport:
                 raise FatalError(f"{path}: {found}, a file of JSON lines was expected as file.input.")
             if not os.access(path, os.R_OK):
                 raise FatalError(f"{path}: may not be read by this user.")
-        for name in (settings.output, settings.dead_letter_path):
+        for name in settings.written:
             path = Path(name)
             if name != "-" and (path.is_dir() or not path.absolute().parent.is_dir()):
                 found = "is a folder" if path.is_dir() else "its folder does not exist"

@@ -112,6 +112,7 @@ class FilePartition:
         self._lines: Lines | None = None
         self._output: Sink | None = None
         self._dead_letters: Sink | None = None
+        self._anomalies: Sink | None = None
         self._pages = PageStore(self._settings.folder)
         self._pages_known = False
 
@@ -158,9 +159,13 @@ class FilePartition:
         self._tenancy.sought.set()
 
     async def commit(
-        self, outputs: Sequence[EncodedBatch], dead_letters: Sequence[DeadLetter], next_offset: int
+        self,
+        outputs: Sequence[EncodedBatch],
+        dead_letters: Sequence[DeadLetter],
+        next_offset: int,
+        anomalies: Sequence[EncodedBatch] = (),
     ) -> None:
-        await self._in_thread(lambda: self._commit(outputs, dead_letters, next_offset))
+        await self._in_thread(lambda: self._commit(outputs, dead_letters, next_offset, anomalies))
 
     async def save(self, snapshot: SnapshotPages) -> None:
         await self._in_thread(lambda: self._save(snapshot))
@@ -208,7 +213,12 @@ class FilePartition:
                     lines.resume_from(position)
             self._output, output = self._cut_back(settings.output, 1, manifest.output)
             self._dead_letters, dead_letter = self._cut_back(settings.dead_letter_path, 2, manifest.dead_letter)
-            self._manifest = msgspec.structs.replace(manifest, output=output, dead_letter=dead_letter)
+            anomalies = None
+            if settings.anomalies is not None:
+                self._anomalies, anomalies = self._cut_back(settings.anomalies, 1, manifest.anomalies)
+            self._manifest = msgspec.structs.replace(
+                manifest, output=output, dead_letter=dead_letter, anomalies=anomalies
+            )
             if tenancy.recoverable and self._manifest != manifest:
                 tenancy.keep(self._manifest, durably=True)  # a crash before the first commit is cut back too
 
@@ -243,7 +253,13 @@ class FilePartition:
         with mendable(self._settings.input):
             return Offsets(None if position is None else position.offset, 0, lines.count())
 
-    def _commit(self, outputs: Sequence[EncodedBatch], dead_letters: Sequence[DeadLetter], next_offset: int) -> None:
+    def _commit(
+        self,
+        outputs: Sequence[EncodedBatch],
+        dead_letters: Sequence[DeadLetter],
+        next_offset: int,
+        anomalies: Sequence[EncodedBatch],
+    ) -> None:
         with self._committing:
             lines, output, letters = self._open()
             try:
@@ -251,14 +267,17 @@ class FilePartition:
                     output.append(b"".join(map(output_lines, outputs)))
                 with mendable(letters.path):
                     letters.append(b"".join(self._letter_line(letter) for letter in dead_letters))
+                if self._anomalies is not None:
+                    with mendable(self._anomalies.path):
+                        self._anomalies.append(b"".join(map(output_lines, anomalies)))
                 position = lines.position(next_offset)
                 self._open()
                 manifest = msgspec.structs.replace(
                     self._manifest,
                     position=position,
-                    output=self._manifest.output and Written(self._manifest.output.path, output.length),
-                    dead_letter=self._manifest.dead_letter
-                    and Written(self._manifest.dead_letter.path, letters.length),
+                    output=_grown(self._manifest.output, output),
+                    dead_letter=_grown(self._manifest.dead_letter, letters),
+                    anomalies=_grown(self._manifest.anomalies, self._anomalies),
                 )
                 self._tenancy.keep(manifest, durably=self._tenancy.recoverable)
                 self._manifest = manifest
@@ -297,7 +316,7 @@ class FilePartition:
         """From here on no thread that works for this handle changes anything."""
         self._given_up = True
         self._sought = False
-        for sink in (self._output, self._dead_letters):
+        for sink in (self._output, self._dead_letters, self._anomalies):
             if sink is not None:
                 sink.give_up()
 
@@ -310,16 +329,20 @@ class FilePartition:
                 return False
             try:
                 lines = self._lines if isinstance(self._lines, FileLines) else None
-                for file in (lines, self._output, self._dead_letters):
+                for file in (lines, self._output, self._dead_letters, self._anomalies):
                     if file is not None:
                         with suppress(OSError):  # all that counts was synced before
                             file.close()
-                self._lines = self._output = self._dead_letters = None
+                self._lines = self._output = self._dead_letters = self._anomalies = None
             finally:
                 self._committing.release()
         finally:
             self._saving.release()
         return True
+
+
+def _grown(before: Written | None, sink: Sink | None) -> Written | None:
+    return Written(before.path, sink.length) if before and sink else None
 
 
 def output_lines(batch: EncodedBatch) -> bytes:

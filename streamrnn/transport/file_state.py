@@ -28,10 +28,16 @@ class FileSettings:
     dead_letter: str  # "-" is standard error; "" is <output>.dead-letter, or standard error where output is "-"
     app_id: str
     max_line_bytes: int = 16 << 20  # of a longer line this much is delivered; keep it above input.max_bytes
+    anomalies: str | None = None  # None: they have no file of their own
 
     @property
     def dead_letter_path(self) -> str:
         return self.dead_letter or ("-" if self.output == "-" else f"{self.output}.dead-letter")
+
+    @property
+    def written(self) -> list[str]:
+        """Where lines are appended."""
+        return [path for path in (self.output, self.dead_letter_path, self.anomalies) if path is not None]
 
     @property
     def partition(self) -> PartitionId:
@@ -57,6 +63,7 @@ class Manifest(msgspec.Struct, frozen=True):
     position: LinePosition | None = None
     output: Written | None = None
     dead_letter: Written | None = None
+    anomalies: Written | None = None
     snapshot: str | None = None  # the file name of an index of the page store
     snapshot_position: LinePosition | None = None  # of the snapshot's next offset, to seek there at once
 
@@ -137,6 +144,7 @@ def drop_state(settings: FileSettings) -> bool:
                 position=manifest.position if _fits(settings, manifest.position) else None,
                 output=_unless_cut(manifest.output),
                 dead_letter=_unless_cut(manifest.dead_letter),
+                anomalies=_unless_cut(manifest.anomalies),
             )
             store_manifest(folder, left)
             PageStore(folder).open(None)
@@ -194,6 +202,7 @@ def _bounds(settings: FileSettings) -> tuple[int, int] | None:
     for path, written in (
         (settings.output, manifest.output),
         (settings.dead_letter_path, manifest.dead_letter),
+        (settings.anomalies or "-", manifest.anomalies),
     ):
         if written is not None and written.path == str(Path(path).absolute()) and not is_stream(path):
             check_length(path, Path(path).stat().st_size if Path(path).exists() else 0, written)

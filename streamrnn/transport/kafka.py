@@ -170,7 +170,9 @@ class KafkaTransport:
 
     async def offsets_of(self, source: TopicPartition, marked: TopicPartition) -> tuple[Offsets, str]:
         """Where the group stands in an input partition, and what stands beside its offset in another."""
-        with kafka_call(f"{source.topic}[{source.partition}]: its offsets could not be read"):
+        with kafka_call(
+            f"{source.topic}[{source.partition}]: its offsets could not be read", f"Read on topic {source.topic}"
+        ):
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 consumer = self._client()
                 found = await committed_offsets(consumer, [source, marked])
@@ -245,7 +247,9 @@ class KafkaTransport:
             self.pause(partition)
             self._forget(frozenset((partition,)))
             raise PartitionError(partition, f"{partition}: offset {offset} is no longer in the log")
-        self._failure = self._failure or refusal(f"fetching for group {self._settings.app_id}", error)
+        self._failure = self._failure or refusal(
+            f"fetching for group {self._settings.app_id}", error, f"Read on topic {self._settings.input_topic}"
+        )
         self._failure.__cause__ = error
 
     async def _position(self, partition: PartitionId) -> int:

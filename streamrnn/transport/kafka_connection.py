@@ -55,6 +55,9 @@ HINTS: dict[type[Exception], str] = {
 }
 
 
+_CLOSED = " (if it asks for certificates: is kafka.security.cert_file set, and signed by whom it trusts?)"
+
+
 @dataclass(frozen=True, slots=True)
 class KafkaSecurity:
     """Who we are and whom we trust: `kafka.security` of the configuration."""
@@ -77,6 +80,7 @@ class KafkaSettings:
     input_topic: str
     output_topic: str
     dead_letter_topic: str
+    anomaly_topic: str | None = None  # None: they have no topic of their own
     delivery: str = "exactly_once"  # exactly_once | at_least_once
     session_timeout: float = 10.0
     rebalance_timeout: float = 30.0  # how long `AssignmentListener.revoked` may take
@@ -100,28 +104,47 @@ class KafkaSettings:
         return f"{self.transactional_id(partition)}-snapshot"
 
 
-def refusal(what: str, error: BaseException) -> FatalError | TransportError:
-    """The error to raise for `error`, which came while doing `what`: fatal where trying again is useless."""
+def refusal(what: str, error: BaseException, needs: str = "") -> FatalError | TransportError:
+    """The error to raise for `error`, which came while doing `what`: fatal where trying again is useless.
+
+    needs: the right on a topic without which this is refused, such as "Read on topic sensors".
+    """
     if isinstance(error, FatalError | TransportError):
         return error
+    if type(error) is KafkaError and isinstance(error.__cause__, REFUSALS):
+        error = error.__cause__  # what ends a producer's sender comes without a name (aiokafka 0.14)
     if isinstance(error, TimeoutError):
         return TransportError(f"{what}: no answer from Kafka in time")
     message = f"{what}: {error if isinstance(error, KafkaError) else repr(error)}"
     if isinstance(error, REFUSALS) or (isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")):
-        hint = HINTS.get(type(error))
+        hint = HINTS.get(type(error)) or _missing_right(error, needs)
         return FatalError(f"{message}. {hint[0].upper()}{hint[1:]}." if hint else message)
     return TransportError(message)
 
 
+def _missing_right(error: BaseException, needs: str) -> str:
+    """What to allow, where that is what is wrong. The client says for what, not which right."""
+    if isinstance(error, kafka_errors.GroupAuthorizationFailedError):
+        needs = f"Read on group {error.args[0]}" if error.args else "Read on group <app_id>"
+    elif isinstance(error, kafka_errors.TransactionalIdAuthorizationFailed):
+        needs = f"Write on transactional id {error.args[0]}" if error.args else "Write on the transactional ids"
+    elif not isinstance(error, kafka_errors.TopicAuthorizationFailedError):
+        return ""
+    return f"this needs the right {needs}; docs/security.md lists all" if needs else ""
+
+
 @contextlib.contextmanager
-def kafka_call(what: str) -> Iterator[None]:
-    """Turn whatever the client raises inside into a FatalError or a TransportError that says what failed."""
+def kafka_call(what: str, needs: str = "") -> Iterator[None]:
+    """Turn whatever the client raises inside into a FatalError or a TransportError that says what failed.
+
+    needs: as in `refusal`.
+    """
     try:
         yield
     except (KafkaError, kafka_errors.IllegalOperation, kafka_errors.ConsumerStoppedError, OSError) as error:
-        raise refusal(what, error) from error  # a TimeoutError is an OSError
+        raise refusal(what, error, needs) from error  # a TimeoutError is an OSError
     except AssertionError as error:  # the client's own states: not assigned, no position (aiokafka 0.14)
-        raise refusal(what, error) from error
+        raise refusal(what, error, needs) from error
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
@@ -166,7 +189,9 @@ async def knock(settings: KafkaSettings) -> None:
             told = refusal(f"Kafka at {host}:{port}", error)
             if isinstance(told, FatalError):
                 raise told from error
-            failures.append(str(told))
+            # with TLS 1.3 a broker refuses a certificate only when the handshake is over, by closing the connection
+            hint = isinstance(error, kafka_errors.KafkaConnectionError) and settings.security.protocol == "SSL"
+            failures.append(f"{told}{_CLOSED if hint else ''}")
         else:
             await connection.close()
             return

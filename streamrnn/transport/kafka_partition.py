@@ -83,7 +83,9 @@ class KafkaPartition:
             state_batch = min(BATCH_BYTES, topics.state_max_bytes)
             snapshot = self._producer(state_batch, settings.snapshot_transactional_id(number), SNAPSHOT_TRANSACTION)
             self._output, self._snapshot = output, snapshot
-            with kafka_call(f"{self.id}: the producers could not be started"):
+            # the mark is an offset in the state topic, which is a reader's to commit
+            needs = f"Read on topic {settings.state_topic}"
+            with kafka_call(f"{self.id}: the producers could not be started", needs):
                 async with asyncio.timeout(FENCE_TIMEOUT):
                     async with asyncio.TaskGroup() as starting:
                         starting.create_task(output.start())
@@ -92,6 +94,8 @@ class KafkaPartition:
                     # so that the first commit need not wait for it
                     await output.partitions_for(settings.output_topic)
                     await output.partitions_for(settings.dead_letter_topic)
+                    if settings.anomaly_topic is not None:
+                        await output.partitions_for(settings.anomaly_topic)
                     await snapshot.partitions_for(settings.state_topic)
                     if settings.exactly_once:
                         await self._leave_mark(output)
@@ -150,7 +154,11 @@ class KafkaPartition:
         self._transport.deliver(self, offset)
 
     async def commit(
-        self, outputs: Sequence[EncodedBatch], dead_letters: Sequence[DeadLetter], next_offset: int
+        self,
+        outputs: Sequence[EncodedBatch],
+        dead_letters: Sequence[DeadLetter],
+        next_offset: int,
+        anomalies: Sequence[EncodedBatch] = (),
     ) -> None:
         producer, what = self._live("commit", self._output), f"{self.id}: the commit of offset {next_offset} failed"
         settings = self._settings
@@ -159,7 +167,7 @@ class KafkaPartition:
                 if settings.exactly_once:
                     await producer.begin_transaction()
                     hush(producer)  # an error may be put in the place of an earlier one
-                await self._send_records(producer, outputs, dead_letters)
+                await self._send_records(producer, outputs, dead_letters, anomalies)
                 if settings.exactly_once:
                     offset = {self._source: OffsetAndMetadata(next_offset, "")}
                     await producer.send_offsets_to_transaction(offset, settings.app_id)
@@ -168,7 +176,7 @@ class KafkaPartition:
                     await self._transport.commit_offset(self._source, next_offset)
         except Exception as error:  # a producer that was fenced fails in many ways (aiokafka 0.14)
             hush(producer)
-            raise self._died(what, error) from error
+            raise self._died(what, error, settings.output_topic) from error
         except BaseException:
             self._dead = f"{what}: cancelled"
             raise
@@ -193,7 +201,7 @@ class KafkaPartition:
                 await producer.commit_transaction()
         except Exception as error:  # as in commit
             hush(producer)
-            raise self._died(what, error) from error
+            raise self._died(what, error, self._settings.state_topic) from error
         except BaseException:
             self._dead = f"{what}: cancelled"
             raise
@@ -207,7 +215,11 @@ class KafkaPartition:
         await asyncio.shield(asyncio.gather(*map(drop_producer, producers)))
 
     async def _send_records(
-        self, producer: AIOKafkaProducer, outputs: Sequence[EncodedBatch], dead_letters: Sequence[DeadLetter]
+        self,
+        producer: AIOKafkaProducer,
+        outputs: Sequence[EncodedBatch],
+        dead_letters: Sequence[DeadLetter],
+        anomalies: Sequence[EncodedBatch],
     ) -> None:
         """Send all of it and wait until all of it was taken."""
         topics, settings = self._known_topics(), self._settings
@@ -215,6 +227,12 @@ class KafkaPartition:
             await _send(producer, batch, settings.output_topic, self.id.partition)
             for batch in output_batches(producer, outputs)
         ]
+        if settings.anomaly_topic is not None and anomalies:
+            number = self.id.partition % topics.anomaly_partitions
+            sent += [
+                await _send(producer, batch, settings.anomaly_topic, number)
+                for batch in output_batches(producer, anomalies)
+            ]
         if dead_letters:
             largest = max_record_bytes(topics.dead_letter_max_bytes)
             letters = (dead_letter_record(letter, self.id, largest) for letter in dead_letters)
@@ -253,8 +271,8 @@ class KafkaPartition:
         if self._dead is not None:
             raise TransportError(f"{self.id}: {call} on a handle that is no more: {self._dead}")
 
-    def _died(self, what: str, error: Exception) -> FatalError | TransportError:
-        told = refusal(what, error)
+    def _died(self, what: str, error: Exception, topic: str) -> FatalError | TransportError:
+        told = refusal(what, error, f"Write on topic {topic}")
         self._dead = self._dead or str(told)
         return told
 

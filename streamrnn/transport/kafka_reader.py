@@ -168,7 +168,7 @@ async def _reader(
         fetch_max_wait_ms=10,  # an empty topic is known to be empty at once
     )
     try:
-        with kafka_call(what):
+        with kafka_call(what, f"Read on topic {place.topic}"):
             async with asyncio.timeout(REQUEST_TIMEOUT) as limit:
                 await consumer.start()
                 if group is None:

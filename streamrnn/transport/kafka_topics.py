@@ -40,8 +40,9 @@ class Topics:
     input_partitions: int
     output_partitions: int
     dead_letter_partitions: int
+    anomaly_partitions: int  # 0 where they have no topic
     state_partitions: int
-    output_max_bytes: int
+    output_max_bytes: int  # of the output topic or that of the anomalies, whichever takes less
     dead_letter_max_bytes: int
     state_max_bytes: int
 
@@ -62,8 +63,10 @@ async def prepare_topics(settings: KafkaSettings) -> Topics:
     An output topic that is too small is left to the caller to judge.
     """
     state, output, dead_letter = settings.state_topic, settings.output_topic, settings.dead_letter_topic
+    forecasts = [output] if settings.anomaly_topic is None else [output, settings.anomaly_topic]
+    ours = [*forecasts, dead_letter, state]
     async with _admin(settings) as admin:
-        counts = await _partitions(admin, settings.input_topic, output, dead_letter, state)
+        counts = await _partitions(admin, settings, settings.input_topic, *ours)
         partitions = counts.get(settings.input_topic)
         if partitions is None:
             raise FatalError(
@@ -72,7 +75,7 @@ async def prepare_topics(settings: KafkaSettings) -> Topics:
             )
         source = (await _configs(admin, settings.input_topic))[settings.input_topic]
         times = {key: source[key] for key in TIMESTAMP_LIMITS if key in source}
-        wanted = {output: times, dead_letter: times, state: STATE_CONFIGS}
+        wanted = {name: STATE_CONFIGS if name == state else times for name in ours}
         missing = {name: configs for name, configs in wanted.items() if name not in counts}
         for name, configs in missing.items():
             await _create(admin, name, partitions, configs)
@@ -80,12 +83,12 @@ async def prepare_topics(settings: KafkaSettings) -> Topics:
             log.info("topic %s grows from %d to %d partitions", state, counts[state], partitions)
             with kafka_call(f"topic {state} cannot be grown to {partitions} partitions"):
                 await admin.create_partitions({state: NewPartitions(partitions)})
-        while len(counts) < len({settings.input_topic, output, dead_letter, state}) or counts[state] < partitions:
+        while len(counts) < len({settings.input_topic, *ours}) or counts[state] < partitions:
             await asyncio.sleep(0.05)  # what was created shows a little later
-            counts = await _partitions(admin, settings.input_topic, output, dead_letter, state)
-        limits = await _configs(admin, output, dead_letter, state)
+            counts = await _partitions(admin, settings, settings.input_topic, *ours)
+        limits = await _configs(admin, *ours)
     for key, theirs in times.items():
-        for name in (output, dead_letter):
+        for name in (*forecasts, dead_letter):
             if int(limits[name].get(key, theirs)) < int(theirs):
                 log.warning(
                     "topic %s refuses timestamps that %s takes, and a record with one would stop its partition: "
@@ -102,8 +105,9 @@ async def prepare_topics(settings: KafkaSettings) -> Topics:
         input_partitions=counts[settings.input_topic],
         output_partitions=counts[output],
         dead_letter_partitions=counts[dead_letter],
+        anomaly_partitions=counts[settings.anomaly_topic] if settings.anomaly_topic else 0,
         state_partitions=counts[state],
-        output_max_bytes=max_bytes[output],
+        output_max_bytes=min(max_bytes[name] for name in forecasts),
         dead_letter_max_bytes=max_bytes[dead_letter],
         state_max_bytes=max_bytes[state],
     )
@@ -112,7 +116,7 @@ async def prepare_topics(settings: KafkaSettings) -> Topics:
 async def partition_counts(settings: KafkaSettings, *names: str) -> dict[str, int]:
     """The number of partitions of each of these topics that exists; creates none."""
     async with _admin(settings) as admin:
-        return await _partitions(admin, *names)
+        return await _partitions(admin, settings, *names)
 
 
 @contextlib.asynccontextmanager
@@ -127,7 +131,7 @@ async def _admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
         await drop_admin(admin)
 
 
-async def _partitions(admin: AIOKafkaAdminClient, *names: str) -> dict[str, int]:
+async def _partitions(admin: AIOKafkaAdminClient, settings: KafkaSettings, *names: str) -> dict[str, int]:
     """The number of partitions of each of these topics that exists."""
     # describe_topics() would have the broker create a topic that is missing, if it is allowed to (aiokafka 0.14)
     answer = await admin._send_request(MetadataRequest(list(dict.fromkeys(names)), allow_auto_topic_creation=False))
@@ -137,8 +141,19 @@ async def _partitions(admin: AIOKafkaAdminClient, *names: str) -> dict[str, int]
         if error is kafka_errors.NoError:
             counts[topic["topic"]] = len(topic["partitions"])
         elif error not in (kafka_errors.UnknownTopicOrPartitionError, kafka_errors.LeaderNotAvailableError):
-            raise refusal(f"topic {topic['topic']}", error())
+            name = topic["topic"]
+            raise refusal(f"topic {name}", error(), _rights(settings, name))
     return counts
+
+
+def _rights(settings: KafkaSettings, name: str) -> str:
+    """All that is needed on this topic: where it cannot even be seen none of it is there."""
+    rights = {
+        settings.input_topic: "Read",
+        settings.output_topic: "Read and Write",
+        settings.state_topic: "Read and Write",
+    }
+    return f"{rights.get(name, 'Write')} on topic {name}"
 
 
 async def _create(admin: AIOKafkaAdminClient, name: str, partitions: int, configs: Mapping[str, str]) -> None:

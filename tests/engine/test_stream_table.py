@@ -8,6 +8,7 @@ from streamrnn.core.readout import PRIOR
 from streamrnn.engine.forecaster import Forecaster, layout_of
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.stream_table import INSERTION_SLACK, StreamTable
+from streamrnn.records import single_steps
 from tests.engine.records_by_hand import Row, by_hand, fed, wandering
 
 
@@ -66,6 +67,36 @@ def test_the_clock_is_the_median_of_the_last_timestamps_so_that_one_wrong_clock_
     assert known(forecaster.table) == {b"quiet", b"busy"}
     forecaster.forecast(by_hand(busy, first=10**9 + 40))
     assert known(forecaster.table) == {b"busy"}
+
+
+@pytest.mark.parametrize(
+    ("stands_still_for", "frozen"), [(0, 0), (20, 0), (60, 0), (200, 1), (1000, 1)], ids=lambda number: str(number)
+)
+def test_a_value_that_stands_still_for_some_hundred_steps_is_frozen_and_a_shorter_rest_is_not(
+    stands_still_for: int, frozen: int
+) -> None:
+    walk = np.cumsum(np.random.default_rng(3).normal(size=400)).tolist()
+    values = np.array([*walk, *[walk[-1] + 5.0] * stands_still_for])
+    features = np.stack([values, np.arange(len(values)) % 7.0], axis=1)
+    for columns in (features[:, :1], features):
+        T, D = columns.shape
+        forecaster = Forecaster(ForecastSettings(hidden=4, features=D))
+        forecaster.forecast(single_steps([b"a"] * T, np.arange(T), np.arange(T) * 1000, columns, nested=D > 1))
+        assert forecaster.table.frozen() == frozen
+
+
+def test_a_constant_is_frozen_a_newborn_and_one_that_only_misses_values_are_not() -> None:
+    forecaster = Forecaster(ForecastSettings(hidden=4))
+    moving = np.random.default_rng(4).normal(size=300).tolist()
+    rows: list[Row] = []
+    for i, value in enumerate(moving):
+        rows += [(b"constant", 3.3), (b"moving", value), (b"silent", value if i < 100 else float("nan"))]
+        if i > 250:
+            rows.append((b"newborn", 1.0))
+    fed(forecaster, rows)
+    assert forecaster.table.frozen() == forecaster.frozen == 1
+    fed(forecaster, [(b"constant", None), *((b"moving", value) for value in moving)], first=len(rows))
+    assert forecaster.table.frozen() == forecaster.frozen == 0
 
 
 def test_without_ttl_nobody_is_forgotten_whatever_the_clocks_say() -> None:

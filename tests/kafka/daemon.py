@@ -24,8 +24,10 @@ class Daemon:
         *,
         module: str = "streamrnn",
         environment: Mapping[str, str] | None = None,
+        command: str = "run",
     ) -> None:
         """module: what to run instead of streamrnn, with the same arguments."""
+        self._command = command
         self.log = log
         self.environment = dict(environment or {})
         self._module = module
@@ -48,7 +50,7 @@ class Daemon:
 
     def start(self) -> None:
         """Start it, also again after its end."""
-        command = [sys.executable, "-m", self._module, "run", "-c", "config/streamrnn.yaml", *self._sets]
+        command = [sys.executable, "-m", self._module, self._command, "-c", "config/streamrnn.yaml", *self._sets]
         environment = os.environ | {"PYTHONUNBUFFERED": "1"} | self.environment
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=environment)
@@ -80,10 +82,12 @@ class Daemon:
             self.kill()
 
 
-def get(port: int, path: str) -> tuple[int, str]:
+def get(port: int, path: str, token: str | None = None) -> tuple[int, str]:
     """Status and body of an endpoint."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=5) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

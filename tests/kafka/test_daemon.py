@@ -83,6 +83,23 @@ def test_the_status_tells_where_each_task_is(world: World) -> None:
     assert world.answers("/healthz") == 200
 
 
+def test_on_the_anomalies_topic_are_the_forecasts_above_the_threshold_and_no_other(
+    broker: Broker, unique: Callable[[str], str], tmp_path: Path
+) -> None:
+    topic = unique("odd")
+    world = World(broker, unique, tmp_path, anomalies__topic=topic, anomalies__threshold=0.9)
+    broker.create_topic(world.topic, 1)
+    world.write(*[(b"a", b"%d" % (1000 if i in (150, 190) else i % 7)) for i in range(200)], (b"a", None))
+    world.worker.start()
+    try:
+        made = world.outputs(201)
+        odd = [(record.key, record.value) for record in asyncio.run(read(broker.bootstrap_servers, topic))]
+        assert odd == [(key, value) for key, value in made if value and (json.loads(value)["anomaly"] or 0) >= 0.9]
+        assert 150 in [json.loads(value or b"")["offset"] for _, value in odd]
+    finally:
+        world.worker.end()
+
+
 def test_a_table_is_produced_into_the_topic_and_forecast(world: World, tmp_path: Path) -> None:
     table = tmp_path / "two.csv"
     table.write_text("time,a,b\n2024-01-01 00:00,1,2\n2024-01-01 01:00,3,\n")
@@ -126,3 +143,30 @@ def test_without_a_broker_it_keeps_trying_says_why_and_does_not_flood_the_log(tm
         assert worker.stop() == 0
     finally:
         worker.end()
+
+
+def test_a_worker_whose_broker_goes_away_is_alive_and_not_ready_until_it_is_back(
+    tmp_path: Path, unique: Callable[[str], str]
+) -> None:
+    broker = Broker(tmp_path / "own")
+    broker.start()
+    world = World(broker, unique, tmp_path, kafka__session_timeout="6s")
+    broker.create_topic(world.topic, 1)
+    world.worker.start()
+    try:
+        until(lambda: world.answers("/readyz") == 200)
+        broker.freeze()
+        went = time.monotonic()
+        until(lambda: world.answers("/readyz") == 503)
+        assert time.monotonic() - went < 30.0
+        assert "no answer" in get(world.port, "/readyz")[1]
+        assert get(world.port, "/healthz") == (200, "ok\n")
+        assert status(world.port)["tasks"][0]["state"] == "running"
+        broker.thaw()
+        until(lambda: world.answers("/readyz") == 200)
+        world.write((b"a", b"1"))
+        assert len(world.outputs(1)) == 1
+        assert world.worker.stop() == 0
+    finally:
+        world.worker.end()
+        broker.kill()

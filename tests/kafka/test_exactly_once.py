@@ -21,6 +21,7 @@ from tests.kafka.plain_clients import read
 
 PARTITIONS, STREAMS, ROWS = 8, 500, 120
 HORIZONS = (1, 6)
+ODD = 0.9  # `anomaly` from which a forecast also goes to a topic of its own
 FEED_SECONDS = 30.0
 PATIENCE = 120.0
 
@@ -111,6 +112,8 @@ def test_killed_and_frozen_workers_lose_no_record_repeat_none_and_forecast_as_if
         "output.topic": f"{topic}.forecast",
         "forecast.horizons": "[1, 6]",
         "state.snapshot_interval": "1s",
+        "anomalies.topic": f"{topic}.odd",
+        "anomalies.threshold": ODD,
     }
     ports = [free_port(), free_port()]
     workers = [Daemon(tmp_path / f"worker-{port}.log", settings | {"http.port": port}) for port in ports]
@@ -119,7 +122,13 @@ def test_killed_and_frozen_workers_lose_no_record_repeat_none_and_forecast_as_if
 
     async def run() -> list[list[dict[str, object]]]:
         await asyncio.gather(feed(broker.bootstrap_servers, topic, table), torture(workers, ports))
-        return await visible(broker.bootstrap_servers, f"{topic}.forecast")
+        made = await visible(broker.bootstrap_servers, f"{topic}.forecast")
+        odd = [await read(broker.bootstrap_servers, f"{topic}.odd", partition) for partition in range(PARTITIONS)]
+        assert sum(map(len, odd)) > 100
+        for published, chosen in zip(made, odd, strict=True):
+            above = [forecast["offset"] for forecast in published if (forecast["anomaly"] or 0) >= ODD]  # type: ignore[operator]
+            assert [json.loads(record.value)["offset"] for record in chosen] == above
+        return made
 
     try:
         made = asyncio.run(run())

@@ -571,10 +571,11 @@ def test_a_dead_letter_that_is_too_large_loses_first_its_value(
 def test_missing_topics_are_created_with_the_inputs_partitions(broker: Broker, settings: KafkaSettings) -> None:
     async def scenario() -> None:
         broker.create_topic(settings.input_topic, 3)
-        async with life(settings, 3):
+        anomalies = f"{settings.input_topic}.anomalies"
+        async with life(replace(settings, anomaly_topic=anomalies), 3):
             pass
         async with administrator(broker.bootstrap_servers) as admin:
-            names = [settings.output_topic, settings.dead_letter_topic, settings.state_topic]
+            names = [settings.output_topic, settings.dead_letter_topic, anomalies, settings.state_topic]
             for topic in await admin.describe_topics(names):
                 assert len(topic["partitions"]) == 3, topic["topic"]
             (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, settings.state_topic)])
@@ -582,6 +583,23 @@ def test_missing_topics_are_created_with_the_inputs_partitions(broker: Broker, s
         assert configs["cleanup.policy"] == "compact"
         assert 16 << 20 <= int(configs["segment.bytes"]) <= 32 << 20
         assert float(configs["min.cleanable.dirty.ratio"]) == 0.2
+
+    run(scenario())
+
+
+def test_a_topic_of_anomalies_may_have_fewer_partitions_and_takes_no_less_than_the_output(
+    broker: Broker, settings: KafkaSettings
+) -> None:
+    async def scenario() -> None:
+        odd = replace(settings, anomaly_topic=f"{settings.input_topic}.anomalies")
+        assert odd.anomaly_topic is not None
+        broker.create_topic(odd.input_topic, 3)
+        broker.create_topic(odd.anomaly_topic, 2, configs={"max.message.bytes": "5000"})
+        async with life(odd, 3) as transport, handle(transport, odd, 2) as partition:
+            largest = EncodedBatch([b"a"], [b"x" * (partition.max_output_bytes - 1)], [1])
+            assert 4800 < partition.max_output_bytes < 5000
+            await partition.commit([largest], [], 1, [largest])
+        assert [record.value for record in await read(broker.bootstrap_servers, odd.anomaly_topic)] == largest.values
 
     run(scenario())
 

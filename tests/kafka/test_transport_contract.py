@@ -1,6 +1,7 @@
 """The Kafka transport passes the contract."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -22,8 +23,14 @@ class KafkaWorld(World):
         return KafkaTransport(self.settings)
 
     async def outputs(self) -> list[tuple[bytes, bytes | None]]:
-        records = await read(self.settings.bootstrap_servers, self.settings.output_topic)
-        return [(record.key, record.value) for record in records]
+        return await self._seen(self.settings.output_topic)
+
+    async def anomalies(self) -> list[tuple[bytes, bytes | None]]:
+        assert self.settings.anomaly_topic is not None
+        return await self._seen(self.settings.anomaly_topic)
+
+    async def _seen(self, topic: str) -> list[tuple[bytes, bytes | None]]:
+        return [(record.key, record.value) for record in await read(self.settings.bootstrap_servers, topic)]
 
     async def dead_letters(self) -> list[Seen]:
         seen = []
@@ -38,7 +45,7 @@ class TestKafkaTransport(TransportContract):
     @pytest.fixture(autouse=True)
     def give_broker(self, broker: Broker, settings: KafkaSettings) -> None:
         self.broker = broker
-        self.settings = settings
+        self.settings = replace(settings, anomaly_topic=f"{settings.input_topic}.anomalies")
 
     async def world(self, records: Sequence[tuple[bytes, bytes]]) -> KafkaWorld:
         self.broker.create_topic(self.settings.input_topic)

@@ -249,8 +249,7 @@ def test_every_key_of_features_to_come_exists(key: str) -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        "anomalies.topic=a", "model.layers=2", "learning.optimiser=sgd", "http.token=t", "http.tls_cert_file=c",
-        "http.tls_key_file=k",
+        "model.layers=2", "learning.optimiser=sgd",
     ],
 )  # fmt: skip
 def test_what_is_not_built_yet_is_refused(given: str) -> None:
@@ -281,6 +280,17 @@ def test_credentials_that_would_not_be_used_are_refused() -> None:
         load_config(None, ["kafka.security.username=bob"], {})
     with pytest.raises(ConfigError, match=r"kafka\.security\.ca_file: is set, but nothing is encrypted"):
         load_config(None, ["kafka.security.ca_file=ca.pem"], {})
+
+
+def test_endpoints_over_tls_need_a_certificate_and_a_token_that_a_header_can_hold() -> None:
+    http = load_config(None, ["http={token: t, tls_cert_file: c}"], {}).http
+    assert (http.token, http.tls_cert_file, http.tls_key_file) == ("t", "c", None)
+    with pytest.raises(ConfigError, match=r"http\.tls_key_file: is a key without its certificate"):
+        load_config(None, ["http.tls_key_file=k"], {})
+    for token in ("two words", "naïve"):
+        with pytest.raises(ConfigError, match=r"http\.token: holds what cannot be sent") as caught:
+            load_config(None, [f"http.token={token}"], {})
+        assert token not in str(caught.value)
 
 
 def test_a_file_is_not_written_over_itself() -> None:

@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
+import os
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 import aiohttp
@@ -11,8 +14,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamrnn.errors import FatalError
-from streamrnn.service.http import HttpServer
+from streamrnn.service import listener
+from streamrnn.service.http import HttpServer, HttpSettings
 from streamrnn.service.metrics import CONTENT_TYPE, Metrics
+from tests.kafka.guarded import Certificates
 
 T = TypeVar("T")
 
@@ -34,12 +39,14 @@ class Worker:
         return {"tasks": [task], "skill": {1: np.float64(0.31)}}
 
 
-def served(ask: Callable[[str], Awaitable[T]], worker: Worker | None = None) -> T:
+def served(
+    ask: Callable[[str], Awaitable[T]], worker: Worker | None = None, settings: HttpSettings | None = None
+) -> T:
     """What asking gives while the endpoints are served; asked with their base address."""
 
     async def serve() -> T:
         metrics = Metrics(version="1", backend="numpy", cell="gru", horizons=[1])
-        server = HttpServer("127.0.0.1", 0, worker or Worker(), metrics.render)
+        server = HttpServer(settings or HttpSettings(), worker or Worker(), metrics.render)
         host, port = await server.start()
         try:
             return await asyncio.wait_for(ask(f"http://{host}:{port}"), 20)
@@ -140,7 +147,7 @@ def test_a_mistake_of_ours_is_500_and_is_logged(caplog: pytest.LogCaptureFixture
 
 def test_a_stop_does_not_wait_for_idle_connections() -> None:
     async def serve() -> float:
-        server = HttpServer("127.0.0.1", 0, Worker(), lambda: b"")
+        server = HttpServer(HttpSettings(), Worker(), lambda: b"")
         host, port = await server.start()
         _, writer = await asyncio.open_connection(host, port)
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: never finished")
@@ -169,13 +176,94 @@ def test_a_port_in_use_is_told_with_the_way_out() -> None:
     async def ask(base: str) -> None:
         port = int(base.rpartition(":")[2])
         with pytest.raises(FatalError, match=r"cannot be bound: .*Give another http\.host or http\.port"):
-            await HttpServer("127.0.0.1", port, Worker(), lambda: b"").start()
+            await HttpServer(HttpSettings(port=port), Worker(), lambda: b"").start()
 
     served(ask)
 
 
 def test_a_stop_without_a_start_does_nothing() -> None:
     async def stop() -> None:
-        await HttpServer("127.0.0.1", 0, Worker(), lambda: b"").stop()
+        await HttpServer(HttpSettings(), Worker(), lambda: b"").stop()
 
     asyncio.run(stop())
+
+
+def answers(settings: HttpSettings, worker: Worker, *tokens: str | None) -> list[tuple[int, str]]:
+    """What /status and /readyz say to whoever comes with these values of the header Authorization."""
+
+    async def ask(base: str) -> list[tuple[int, str]]:
+        found = []
+        async with aiohttp.ClientSession() as session:
+            for token in tokens:
+                headers = {} if token is None else {"Authorization": token}
+                for path in ("/status", "/readyz"):
+                    async with session.get(base + path, headers=headers) as response:
+                        found.append((response.status, await response.text()))
+        return found
+
+    return served(ask, worker, settings)
+
+
+def test_with_a_token_nothing_but_a_probes_status_is_told_to_who_does_not_show_it() -> None:
+    worker = Worker(ready="sensors[3] is failed: broker-7 is away")
+    guarded = HttpSettings(token="open-sesame")
+    assert "open-sesame" not in repr(guarded)
+    strangers: list[str | None] = [None, "Bearer open-sesam", "open-sesame", "Basic open-sesame", "Bearer \udcff"]
+    for told in zip(*[iter(answers(guarded, worker, *strangers))] * 2, strict=True):
+        assert told == ((401, "401 Unauthorized\n"), (503, "no\n"))
+    status, ready = answers(guarded, worker, "Bearer open-sesame")
+    assert (status[0], ready) == (200, (503, "sensors[3] is failed: broker-7 is away\n"))
+    assert get("/readyz")[:2] == (200, "ok\n")
+
+
+def test_over_tls_the_answers_are_the_same_and_in_the_clear_there_is_none(tmp_path: Path) -> None:
+    made = Certificates(tmp_path)
+    certificate, key = map(str, made.signed("worker"))
+    context = ssl.create_default_context(cafile=str(made.authority))
+
+    async def ask(base: str) -> tuple[int, str]:
+        secure = base.replace("http:", "https:")
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(aiohttp.ClientError):
+                await session.get(base + "/healthz")
+            async with session.get(secure + "/healthz", ssl=context) as response:
+                return response.status, await response.text()
+
+    assert served(ask, settings=HttpSettings(cert_file=certificate, key_file=key)) == (200, "ok\n")
+    for cert_file, key_file in ((certificate, None), (certificate, str(tmp_path / "none")), (key, certificate)):
+        with pytest.raises(FatalError, match=r"http: certificate and key cannot be read from .*\.pem"):
+            served(ask, settings=HttpSettings(cert_file=cert_file, key_file=key_file))
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_clients_that_keep_connections_open_and_say_nothing_do_not_take_the_last_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secure: bool
+) -> None:
+    monkeypatch.setattr(listener, "HANDSHAKE", 1.0)
+    settings = HttpSettings()
+    if secure:
+        certificate, key = map(str, Certificates(tmp_path).signed("worker"))
+        settings = HttpSettings(cert_file=certificate, key_file=key)
+
+    async def ask(base: str) -> None:
+        host, port = base.removeprefix("http://").split(":")
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        hostile = [await asyncio.open_connection(host, int(port)) for _ in range(300)]
+        await asyncio.sleep(0.5)
+        ours = len(os.listdir("/proc/self/fd")) - before - len(hostile)  # noqa: PTH208
+        assert ours <= 70, "MOST and some"
+        for _, writer in hostile:
+            writer.close()
+        await asyncio.sleep(0.5)
+        reader, writer = await asyncio.open_connection(host, int(port), ssl=_anyone() if secure else None)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b"200" in await reader.readline()
+        writer.close()
+
+    served(ask, settings=settings)
+
+
+def _anyone() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context

@@ -10,7 +10,7 @@ from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.snapshot import StoredSnapshot
 from streamrnn.errors import RefusedError, SnapshotError
 from streamrnn.service.processor import Processor, Slice
-from streamrnn.transport.contract import PartitionId, RawBatch
+from streamrnn.transport.contract import EncodedBatch, PartitionId, RawBatch
 
 SENSORS = PartitionId("sensors", 3)
 AMPLE = 1 << 20
@@ -100,6 +100,47 @@ def test_an_output_above_the_limit_is_an_encode_dead_letter_with_both_sizes_and_
     assert made.outputs.values == [whole.outputs.values[i] for i in (0, 2, 3)]
     assert made.outputs.keys == [b"a", b"a", b"b"]
     assert made.outputs.timestamps == [batch.timestamps[i] for i in (0, 2, 3)]
+
+
+def test_streams_that_stand_still_are_counted_at_boundaries() -> None:
+    made = processor()
+    made.process(raw(*[b"5"] * 300), AMPLE)
+    assert (made.streams, made.frozen) == (2, 2)
+
+
+def surprising(number: int) -> RawBatch:
+    """Sevens and, at last, something else."""
+    return raw(*(b"%d" % (i % 7 if i < number - 1 else 1000) for i in range(number)), None)
+
+
+def test_anomalies_are_the_outputs_at_or_above_the_threshold() -> None:
+    made = processor().process(surprising(300), AMPLE)
+    assert made.anomalies.values == []
+    scores = [json.loads(value)["anomaly"] or 0 for value in made.outputs.values if value is not None]
+    for threshold in (0.9, max(scores)):
+        choosy = Processor(
+            SENSORS, ForecastSettings(**SMALL), InputFormat(), every_step=False, anomalous_from=threshold
+        )
+        again = choosy.process(surprising(300), AMPLE)
+        chosen = [i for i, score in enumerate(scores) if score >= threshold]
+        assert 299 in chosen
+        assert again.outputs == made.outputs
+        assert again.anomalies.keys == [made.outputs.keys[i] for i in chosen]
+        assert again.anomalies.values == [made.outputs.values[i] for i in chosen]
+        assert again.anomalies.timestamps == [made.outputs.timestamps[i] for i in chosen]
+        assert choosy.process(surprising(300), AMPLE, publish=False).anomalies.values == []
+
+
+def test_a_sequence_is_an_anomaly_if_one_of_its_steps_is_and_its_forecast_was_not_too_large() -> None:
+    def choosy() -> Processor:
+        form = InputFormat()
+        return Processor(SENSORS, ForecastSettings(**SMALL), form, every_step=True, anomalous_from=0.99)
+
+    odd = json.dumps({"values": [[i % 7] if i != 150 else [1000] for i in range(200)]}).encode()
+    batch = raw(b"1", odd, None, b"2")
+    made = choosy().process(batch, AMPLE)
+    assert made.anomalies == EncodedBatch([b"b"], [made.outputs.values[1]], [batch.timestamps[1]])
+    assert choosy().process(batch, 1000).anomalies == EncodedBatch([], [], [])
 
 
 def test_an_output_of_exactly_the_limit_is_published() -> None:

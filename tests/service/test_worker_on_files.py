@@ -97,12 +97,17 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
+ODD_FROM = 0.5
+SURPRISING = ("anomalies.topic=odd.jsonl", f"anomalies.threshold={ODD_FROM}")
+
+
 class Busy(NamedTuple):
     """An input that takes several slices, and what an uninterrupted run makes of it."""
 
     lines: list[bytes]
     forecasts: list[bytes]
     letters: list[bytes]
+    odd: list[bytes]  # of the forecasts, what goes to the file of the anomalies with SURPRISING
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +121,10 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Busy:
     world = World(tmp_path_factory.mktemp("undisturbed"))
     world.write(lines)
     world.run()
-    return Busy(lines, lines_of(world.output), lines_of(world.dead))
+    made = lines_of(world.output)
+    odd = [line for line in made if (json.loads(line).get("anomaly") or 0) >= ODD_FROM]
+    assert len(odd) > 100
+    return Busy(lines, made, lines_of(world.dead), odd)
 
 
 def written(path: Path) -> int:
@@ -231,7 +239,7 @@ def test_killed_at_random_moments_and_run_again_it_writes_what_an_uninterrupted_
 ) -> None:
     world.write(busy.lines)
     moments, found = random.Random(7), []
-    arguments = world.arguments("state.snapshot_interval=50ms", "kafka.commit_interval=20ms")
+    arguments = world.arguments("state.snapshot_interval=50ms", "kafka.commit_interval=20ms", *SURPRISING)
     for _ in range(5):
         before = written(world.output)
         with running(world.folder, *arguments) as daemon:
@@ -244,9 +252,24 @@ def test_killed_at_random_moments_and_run_again_it_writes_what_an_uninterrupted_
         found.append(written(world.output) - before)
     assert any(size > 0 for size in found), "no kill came in the middle of the work"
     assert len(lines_of(world.output)) < len(busy.forecasts), "the last kill came after the end of the work"
-    world.run()
+    world.run(*SURPRISING)
     assert lines_of(world.output) == busy.forecasts
     assert lines_of(world.dead) == busy.letters
+    assert lines_of(world.folder / "odd.jsonl") == busy.odd
+
+
+def test_anomalies_have_a_file_of_their_own_or_none(world: World) -> None:
+    world.write(records(300, streams=1))
+    world.run()
+    assert not (world.folder / "odd.jsonl").exists()
+    world.write(records(10, streams=1, first=300))
+    world.run(*SURPRISING)
+    odd = parsed(lines_of(world.folder / "odd.jsonl"))
+    assert odd == [line for line in world.forecasts()[300:] if line["anomaly"] >= ODD_FROM]
+    same = streamrnn("run", *world.arguments("anomalies.topic=out.jsonl"), cwd=world.folder)
+    assert same.returncode == 2 and b"must differ" in same.stderr
+    pipe = streamrnn("run", *world.arguments("anomalies.topic=-"), cwd=world.folder)
+    assert pipe.returncode == 2 and b"anomalies.topic: '-' is no file" in pipe.stderr
 
 
 def test_sigterm_is_exit_0_in_time_with_a_snapshot_and_nothing_is_repeated_or_lost_after_it(
@@ -338,6 +361,15 @@ def test_a_reader_that_goes_away_ends_the_run_with_1_and_one_line(world: World) 
         daemon.feed(records(1, streams=1)[0] + b"\n")
         assert daemon.process.wait(LIMIT) == 1
         assert "whoever read it has closed it" in daemon.said() and "Traceback" not in daemon.said()
+
+
+def test_a_second_deployment_that_reads_from_the_start_forecasts_as_the_first(world: World) -> None:
+    lines = records(600, streams=3)
+    for part in (lines[:250], lines[250:]):
+        world.write(part)
+        world.run()
+    world.run("app_id=moved", "file.output=moved.jsonl", "file.state=elsewhere", "input.start=earliest")
+    assert lines_of(world.folder / "moved.jsonl") == lines_of(world.output)
 
 
 def test_a_setting_that_may_change_goes_on_where_the_last_run_ended(world: World) -> None:

@@ -50,6 +50,10 @@ class World(ABC):
     async def dead_letters(self) -> list[Seen]:
         """Every dead letter that a reader sees now, in order."""
 
+    @abstractmethod
+    async def anomalies(self) -> list[tuple[bytes, bytes | None]]:
+        """Key and value of every output that a reader sees now where the anomalies go."""
+
 
 class Everything:
     """An AssignmentListener that only remembers what it was given."""
@@ -214,6 +218,25 @@ class TransportContract(ABC):
                     Seen(inputs[1][0], b"\xff not JSON", "decode", "RecordError", letter.message)
                 ]
                 assert (await partition.offsets()).committed == inputs[3][0] + 1
+
+        run(scenario())
+
+    def test_anomalies_become_visible_with_the_outputs_and_in_the_next_life_what_was_not_committed_is_not(
+        self,
+    ) -> None:
+        async def scenario() -> None:
+            world = await self.world(records(4))
+            async with life(world) as transport, handle(transport, world) as partition:
+                await taken_over(partition)
+                inputs = await fetched(transport, world, 4)
+                assert await world.anomalies() == []
+                await partition.commit([forecasts(0, 1), forecasts(2)], [], inputs[3][0], [forecasts(1)])
+                assert await world.anomalies() == [(stream(1), forecast(1))]
+                await partition.commit([forecasts(3)], [], inputs[3][0] + 1)
+            async with life(world) as transport, handle(transport, world) as partition:
+                await taken_over(partition)
+                assert await world.anomalies() == [(stream(1), forecast(1))]
+                assert await world.outputs() == [(stream(n), forecast(n)) for n in range(4)]
 
         run(scenario())
 

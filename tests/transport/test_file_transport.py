@@ -57,7 +57,14 @@ class FileWorld(World):
     def __init__(self, folder: Path, lines: bytes) -> None:
         self.input = folder / "in.jsonl"
         self.input.write_bytes(lines)
-        self.settings = FileSettings(str(self.input), str(folder / "out.jsonl"), folder / "state", "", "test")
+        self.settings = FileSettings(
+            str(self.input),
+            str(folder / "out.jsonl"),
+            folder / "state",
+            "",
+            "test",
+            anomalies=str(folder / "anomalies.jsonl"),
+        )
         self.partition = self.settings.partition
 
     @property
@@ -68,9 +75,15 @@ class FileWorld(World):
         return FileTransport(self.settings)
 
     async def outputs(self) -> list[tuple[bytes, bytes | None]]:
-        lines = lines_in(self.settings.output)
+        return self._seen(self.settings.output)
+
+    async def anomalies(self) -> list[tuple[bytes, bytes | None]]:
+        assert self.settings.anomalies is not None
+        return self._seen(self.settings.anomalies)
+
+    def _seen(self, path: str) -> list[tuple[bytes, bytes | None]]:
         seen: list[tuple[bytes, bytes | None]] = []
-        for line in lines:
+        for line in lines_in(path):
             value = json.loads(line)
             seen.append((value["stream"].encode(), None if value.get("forget") else line))
         return seen
@@ -119,7 +132,8 @@ async def copy(world: FileWorld, count: int | None = None) -> list[int]:
         start = await taken_over(partition)
         offsets = [offset for offset, _ in await whole(transport)][:count]
         if offsets:
-            await partition.commit([forecasts(*offsets)], [refused(offsets[0], b"x")], offsets[-1] + 1)
+            made = forecasts(*offsets)
+            await partition.commit([made], [refused(offsets[0], b"x")], offsets[-1] + 1, [made])
         assert not offsets or offsets[0] == start
         return offsets
 
@@ -306,12 +320,12 @@ def test_what_a_crash_left_behind_the_manifest_is_cut_back(tmp_path: Path) -> No
     asyncio.run(copy(world, 4))
     dead_letters = Path(world.settings.dead_letter_path)
     committed = dead_letters.read_bytes()
-    for path in (Path(world.settings.output), dead_letters):
+    for path in (Path(world.settings.output), dead_letters, tmp_path / "anomalies.jsonl"):
         with path.open("ab") as file:
             file.write(forecast(4) + b'\n{"stream": "half a li')
     (world.state / "manifest.json.new").write_bytes(b'{"format": 1, "posi')
     assert asyncio.run(copy(world)) == [4, 5, 6, 7, 8, 9]
-    assert published(world) == [forecast(n) for n in range(10)]
+    assert published(world) == lines_in(str(tmp_path / "anomalies.jsonl")) == [forecast(n) for n in range(10)]
     assert dead_letters.read_bytes().startswith(committed)
     assert len(asyncio.run(world.dead_letters())) == 2
 
@@ -493,6 +507,22 @@ def test_dropping_state_forgets_the_snapshot_and_keeps_a_position_that_still_hol
             assert (await partition.offsets()).committed == 7
 
     run(scenario())
+
+
+def test_what_was_never_committed_is_cut_back_also_after_a_drop(tmp_path: Path) -> None:
+    world = FileWorld(tmp_path, lines_of(10))
+    asyncio.run(copy(world, 4))
+    paths = [Path(path) for path in world.settings.written]
+    committed = [path.read_bytes() for path in paths]
+    assert len(paths) == 3
+    drop_state(world.settings)
+    for path in paths:
+        with path.open("ab") as file:
+            file.write(b'{"stream": "half a li')
+    asyncio.run(copy(world))
+    for path, before in zip(paths, committed, strict=True):
+        assert path.read_bytes().startswith(before + b"{")
+        assert b"half a li" not in path.read_bytes()
 
 
 def test_state_can_be_looked_at_while_a_life_is_on_it(tmp_path: Path) -> None:
