@@ -28,11 +28,21 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--backend") != "numpy":
+        theirs = [item for item in items if _of_numpy_alone(item)]
+        config.hook.pytest_deselected(items=theirs)
+        items[:] = [item for item in items if item not in theirs]
     for item in items:
         folder = item.path.relative_to(Path(__file__).parent).parts[0]
         if folder in MARKED:
             item.add_marker(MARKED[folder])
+
+
+def _of_numpy_alone(item: pytest.Item) -> bool:
+    """Whether it is about what no other array module can do, such as the compiled loops."""
+    chosen_for = getattr(getattr(item, "callspec", None), "params", {})
+    return "on_the_host" in getattr(item, "fixturenames", ()) or chosen_for.get("each_step") == "loops"
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 
 from streamrnn.core import anomaly, intervals, readout, shared_curvature, tails
-from streamrnn.core.backend import Array, to_host
+from streamrnn.core.backend import Array, chosen, to_host
 from streamrnn.core.season import Season
 from streamrnn.engine.key_index import KeyIndex
 from streamrnn.engine.layout import SEEN, SQUARE, TIME, VALUE, Layout, profile_fields
@@ -144,14 +144,17 @@ class StreamTable:
         Nobody counts those: the last differences are all zero, and the level of the shortest memory has come so near
         the value as it does in that time.
         """
-        rows = self.rows(np.flatnonzero(self.live))
-        rows = rows[self.slabs["differences"][rows, 0] == 0.0]  # few are left
+        numbers = self.row_numbers(np.flatnonzero(self.live))
+        rows = self.xp.asarray(numbers)
+        quiet = self.slabs["differences"][rows, 0] == 0.0
+        some = chosen(quiet)  # few
+        rows = rows[some]
         g = self.gather(("differences", "moments", "levels"), rows)
         moments = g["moments"]
         still = (g["differences"] == 0.0).all(1) & (moments[:, SEEN] > FROZEN_STEPS)
         away = self.xp.abs(moments[:, VALUE] - g["levels"][:, 0])
         still &= away <= FROZEN_REACH * self.xp.sqrt(moments[:, SQUARE])
-        return len(np.unique(to_host(rows[still]) // len(self._features)))
+        return len(np.unique(numbers[some][to_host(still & quiet[some])] // len(self._features)))
 
     def _drop(self, slots: np.ndarray) -> None:
         for slot in slots.tolist():

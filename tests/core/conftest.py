@@ -49,6 +49,8 @@ class Journey:
         if isinstance(value, EncoderDecoder):
             self.sent(value.encoder), self.sent(value.decoder)
             return value
+        if isinstance(value, Guard):
+            return value  # it remembers, and holds no array
         return rebuilt(value, self.sent) if not callable(value) else getattr(value, "__wrapped__", value)
 
     def home(self) -> None:

@@ -48,8 +48,8 @@ def test_a_steady_batch_goes_to_the_device_in_one_copy_and_comes_back_in_one(set
                 learning.add(copies)
     assert forecaster.table.season == Season(24, 24.0 * HOUR, 24)
     assert between == {(1, 1)}
-    assert max(out for _, out in learning) <= 11  # with a learning boundary and one update at it
-    assert max(into for into, _ in learning) <= 5
+    assert max(out for _, out in learning) <= 12  # with a learning boundary and one update at it
+    assert max(into for into, _ in learning) <= 6
 
 
 @pytest.mark.parametrize("settings", [PLAIN, WIDE], ids=["plain", "wide"])
