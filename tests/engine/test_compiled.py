@@ -5,7 +5,7 @@ import pytest
 
 from streamrnn.engine import forecaster as module
 from streamrnn.engine.compiled import compiler
-from streamrnn.engine.forecaster import Forecaster, fastest_step
+from streamrnn.engine.forecaster import Forecaster, fastest_way
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.records import ForecastBatch, single_steps
 from tests.engine.conftest import WAYS
@@ -31,7 +31,7 @@ def daily(features: int) -> np.ndarray:
 
 def told(settings: ForecastSettings, x: np.ndarray, monkeypatch: pytest.MonkeyPatch, way: str) -> ForecastBatch:
     """All forecasts of these series."""
-    monkeypatch.setattr(module, "fastest_step", lambda _: WAYS[way])
+    monkeypatch.setattr(module, "fastest_way", lambda _: WAYS[way])
     forecaster = Forecaster(settings)
     keys = [b"%d" % i for i in range(N)] * T
     times = np.repeat(np.arange(T) * HOUR, N)
@@ -71,7 +71,7 @@ def test_loops_and_arrays_make_the_same_forecasts(
 def test_there_is_a_compiler_here() -> None:
     """Or what is tested above is the loops as plain Python, and nothing of the compiler."""
     assert compiler.AVAILABLE
-    assert fastest_step(np) is WAYS["loops"]
+    assert fastest_way(np) is WAYS["loops"]
 
 
 def test_without_a_compiler_the_loops_are_plain_python(monkeypatch: pytest.MonkeyPatch) -> None:
