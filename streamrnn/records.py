@@ -111,12 +111,3 @@ class ForecastBatch:
     warm: np.ndarray  # (M,) bool: the stream is past the priors of its mixture
     model: np.ndarray  # (M,) int64: weight updates behind this forecast
     scores: Scores
-
-    def anomalous(self, records: RecordBatch, threshold: float) -> list[int]:
-        """Which of the records has an anomaly at or above the threshold, in any of its steps."""
-        passed = self.anomaly >= threshold  # (M,); NaN never is
-        if self.every_step:
-            so_far = np.concatenate([[0], np.cumsum(passed)])
-            passed = np.diff(so_far[records.first_step]) > 0
-        found: list[int] = np.flatnonzero(passed).tolist()
-        return found

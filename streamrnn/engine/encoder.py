@@ -143,6 +143,16 @@ def published_before(values: Iterable[bytes], topic: str, partition: int) -> int
     return newest
 
 
+def anomalous(records: RecordBatch, forecasts: ForecastBatch, threshold: float) -> list[int]:
+    """Which of the records have an anomaly at or above the threshold, as it is written, in any of their steps."""
+    passed = digits.of_scores(forecasts.anomaly).numbers(forecasts.anomaly) >= threshold  # (M,); NaN never is
+    if forecasts.every_step:
+        so_far = np.concatenate([[0], np.cumsum(passed)])
+        passed = np.diff(so_far[records.first_step]) > 0
+    found: list[int] = np.flatnonzero(passed).tolist()
+    return found
+
+
 def _spread(lines: list[bytes], at: np.ndarray, length: int) -> list[bytes | None]:
     """A list of this length with the lines at these places, None elsewhere."""
     if len(lines) == length and (at[1:] > at[:-1]).all():

@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 
 from streamrnn.engine.decoder import Decoder, RawColumns
-from streamrnn.engine.encoder import Encoder
+from streamrnn.engine.encoder import Encoder, anomalous
 from streamrnn.engine.forecaster import Forecaster, Progress
 from streamrnn.engine.record_reader import InputFormat
 from streamrnn.engine.settings import ForecastSettings
@@ -100,7 +100,7 @@ class Processor:
             values = self.encoder.encode(batch, forecasts) if len(batch) else []
             outputs = EncodedBatch(batch.keys, values, batch.timestamps.tolist())
             if self.anomalous_from is not None:
-                anomalies = _rows(outputs, forecasts.anomalous(batch, self.anomalous_from))
+                anomalies = _rows(outputs, anomalous(batch, forecasts, self.anomalous_from))
             if max(map(len, filter(None, outputs.values)), default=0) + 256 > max_output_bytes:
                 letters += self._too_large(raw, batch.offsets, outputs, max_output_bytes)
                 letters.sort(key=lambda letter: letter.offset)
