@@ -1,7 +1,4 @@
-"""One step of many series, as `engine/series_step.py` makes it, with loops in place of array operations.
-
-The products of matrices stay NumPy's. What is remembered in half precision, too, which the compiler does not know.
-"""
+"""One step of a stream's series, as `engine/series_step.py` makes it, as loops in place of array operations."""
 
 from math import isfinite, sqrt
 from typing import NamedTuple
