@@ -17,7 +17,7 @@ from unittest.mock import patch
 import numpy as np
 
 from streamrnn.core import anomaly, intervals, mixture
-from streamrnn.engine import forecaster, series_step
+from streamrnn.engine import forecaster, series_step, waves
 from streamrnn.engine.forecaster import Forecaster
 from streamrnn.engine.readouts import ExactReadout, Readouts, SharedReadouts
 from streamrnn.engine.settings import ForecastSettings
@@ -43,7 +43,7 @@ PARTS: tuple[Part, ...] = (
     ("gather and scatter", StreamTable, ("gather", "scatter")),
     (NETWORK, SharedModel, ("step", "collect", "_update")),
     (NETWORK, series_step, ("network_inputs", "remember_inputs", "remember_targets")),
-    ("labels, rings, the rest", series_step, ("step_series",)),
+    ("labels, rings, the rest", waves, ("step_series",)),
     ("labels, rings, the rest", Readouts, ("predict", "learn")),
 )
 
@@ -85,7 +85,7 @@ def measured(streams: int, steps: int, settings: ForecastSettings) -> dict[str, 
     """Microseconds a series-step of each part, the least of five runs."""
     random, D = np.random.default_rng(0), settings.features
     phase, keys = random.uniform(0, 6.28, (streams, D)), [b"stream-%d" % i for i in range(streams)]
-    with patch.object(forecaster, "fastest_step", lambda _: lambda *given: series_step.step_series(*given)):
+    with patch.object(forecaster, "fastest_way", lambda _: waves.in_waves):
         made = Forecaster(settings)
     step = 0
 

@@ -18,7 +18,7 @@ from benchmarks.recipe_cost import Part, clocked
 from streamrnn.core import anomaly, intervals, mixture
 from streamrnn.engine import series_step
 from streamrnn.engine.compiled import compiler
-from streamrnn.engine.compiled import series_step as loops
+from streamrnn.engine.compiled import walk as loops
 from streamrnn.engine.decoder import Decoder
 from streamrnn.engine.encoder import Encoder
 from streamrnn.engine.readouts import ExactReadout, Readouts, SharedReadouts
@@ -39,19 +39,16 @@ PARTS: tuple[Part, ...] = (
     ("key to row", StreamTable, ("slots",)),
     ("gather and scatter", StreamTable, ("gather", "scatter")),
     ("scale, season, features", series_step, ("take_in", "seasonal", "linear_features", "panel", "network_inputs")),
-    ("labels, anomaly, features (compiled)", loops, ("look", "show", "scale_features")),
     ("anomaly", anomaly, ("judge",)),
     ("readouts", ExactReadout, ("predict", "learn")),
     ("readouts", SharedReadouts, ("predict", "learn", "directions")),
     ("readouts", Readouts, ("predict", "learn")),
-    ("readouts (compiled)", loops, ("forecast",)),
     ("network", SharedModel, ("step",)),
     ("mixture", mixture, ("mix", "learn", "shock")),
     ("intervals", intervals, ("bounds", "learn")),
-    ("mixture and intervals (compiled)", loops, ("tell",)),
     ("windows", series_step, ("remember_inputs", "remember_targets")),
-    ("windows", loops, ("remember_inputs", "remember_targets")),
     ("windows", SharedModel, ("collect",)),
+    ("all of a series' step, in loops", loops, ("_walk",)),
     ("truncated back-propagation", SharedModel, ("_update",)),
     ("what streams share", SharedModel, ("contribute", "learn")),
     ("what streams share", SeasonSearch, ("remember", "look")),

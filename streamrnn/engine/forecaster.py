@@ -6,27 +6,24 @@ from types import ModuleType
 
 import numpy as np
 
-from streamrnn.core.backend import sent, to_host
+from streamrnn.core.backend import to_host
 from streamrnn.core.season import Season
-from streamrnn.engine.layout import START_STRIDE, Layout, expert_names, series_layout
-from streamrnn.engine.mending import mend_afterwards
+from streamrnn.engine.layout import BOUNDARY_STEPS, START_STRIDE, Layout, expert_names, series_layout
+from streamrnn.engine.output import Output
 from streamrnn.engine.readouts import Readouts
-from streamrnn.engine.season_search import REMEMBERED, SERIES, SeasonSearch
-from streamrnn.engine.series_step import Stepped, step_series
+from streamrnn.engine.season_search import SeasonSearch
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.shared_model import Learnt, SharedModel
 from streamrnn.engine.stream_table import StreamTable
-from streamrnn.records import ForecastBatch, RecordBatch, Scores
+from streamrnn.engine.waves import in_waves
+from streamrnn.records import ForecastBatch, RecordBatch
 
-BOUNDARY_STEPS = 4096  # at most so many steps between two learning boundaries
 FEW, SEVERAL = 128, 512  # series up to which windows start every 4 and every 8 steps; beyond that every 16
-WARM_STEPS = 150  # labels after which a stream's mixture is past its priors
 CLOCK_RECORDS = 4096  # `ttl` goes by the median timestamp of so many records
 SAMPLES = 1024  # feature vectors of series that one boundary adds to the shared moments, at most
 FROZEN_EVERY = 16  # steps of each stream between two counts of those that stand still
 POOL_EVERY = 64  # boundaries after which newborn streams are given the present average
 COUNTERS = ("step_number", "boundaries", "last_boundary", "next_boundary", "known", "last_timestamp")
-CHUNK = 2048  # series stepped together: enough that calls cost little, few enough that they stay in the cache
 
 
 @dataclass(slots=True)
@@ -48,7 +45,7 @@ class Forecaster:
 
     def __init__(self, settings: ForecastSettings, xp: ModuleType = np) -> None:
         self.settings, self.xp = settings, xp
-        self._step = fastest_step(xp)
+        self._way = fastest_way(xp)
         self.model = SharedModel(settings, xp)
         self.layout = layout_of(settings)
         self.table = StreamTable(self.layout, xp)
@@ -118,7 +115,7 @@ class Forecaster:
             spoken = np.flatnonzero(~batch.forget)
             slot_of_step[last[spoken]] = spoken
         values = self._without_sentinels(batch.values)
-        made = _Output(batch, record, slot_of_step, values, (M, P, D), every_step=every_step)
+        made = Output(batch, record, slot_of_step, values, (M, P, D), every_step=every_step)
 
         position = clocked = 0
         forgotten = np.flatnonzero(batch.forget).tolist()
@@ -148,45 +145,18 @@ class Forecaster:
             return values
         return np.where(np.isin(values, self.settings.missing), np.nan, values)
 
-    def _segment(self, made: "_Output", first: int, stop: int) -> None:
-        """Step all streams through steps first .. stop - 1, which hold no boundary: wave after wave."""
+    def _segment(self, made: Output, first: int, stop: int) -> None:
+        """Step all streams through steps first .. stop - 1, which hold no boundary: in one of the two ways."""
         batch, table = made.batch, self.table
         records = made.record[first:stop]
         low, high = int(records[0]), int(records[-1]) + 1
         slot_of_record = table.slots(batch.keys[low:high])
         slots = slot_of_record[records - low]
-        wide = max(1, CHUNK // self.settings.features) if self.xp is np else BOUNDARY_STEPS
-        for wave in _waves(slots):
-            for start in range(0, len(wave), wide):
-                chunk = wave[start : start + wide]
-                self._wave(made, first + chunk, slots[chunk], self.step_number + chunk)
+        self._progress.learnt.rollbacks += self._way(self, made, first, slots)
         table.last_step[slots] = self.step_number + np.arange(stop - first)
         table.last_seen[slot_of_record] = batch.timestamps[low:high]
         table.touched[slots] = True
         self.step_number += stop - first
-
-    def _wave(self, made: "_Output", steps: np.ndarray, slots: np.ndarray, numbers: np.ndarray) -> None:
-        """Step distinct streams once: to a device and back there is one copy each way."""
-        table, model, learning, D = self.table, self.model, self.settings.learning, self.settings.features
-        here = table.row_numbers(slots)
-        time = table.step_times(here, made.batch.times[steps], made.batch.left[steps])
-        made.times[steps] = time
-        chosen = np.flatnonzero(numbers % self.sampled == 0) if learning else numbers[:0]
-        first = here[here < SERIES] if learning else here[:0]
-        columns = (here, made.values[steps].ravel(), np.repeat(time, D), np.repeat(numbers, D), chosen, first)
-        rows, value, stamps, repeated, sampled, remembered = sent(self.xp, columns)
-        stepped = self._step(table, model, rows, value, stamps)
-        if learning:
-            model.collect(table, rows, stepped.steps, repeated, self.stride)
-        stepped, shown = stepped.fetched([table.slabs[name][remembered] for name in REMEMBERED if first.size])
-        if learning:
-            model.contribute(stepped.taught, stepped.features, numbers[chosen], sampled)
-        if first.size:
-            self.search.remember(first, *shown)
-        if stepped.broken is not None:
-            stepped.mended += mend_afterwards(table, here, stepped.broken)
-        self._progress.learnt.rollbacks += stepped.mended
-        made.put(steps, stepped, model.updates)
 
     def _boundary(self) -> None:
         """All that changes what streams share happens here."""
@@ -226,86 +196,8 @@ class Forecaster:
             self.clock_ring = np.concatenate([self.clock_ring, timestamps])[-CLOCK_RECORDS:]
 
 
-def fastest_step(xp: ModuleType) -> Callable[..., Stepped]:
-    """What steps many series: compiled loops where there is a compiler for them, which takes a second to load."""
-    from streamrnn.engine.compiled import compiler, series_step
+def fastest_way(xp: ModuleType) -> Callable[["Forecaster", Output, int, np.ndarray], int]:
+    """What makes many steps: loops where there is a compiler for them, which takes a second to load."""
+    from streamrnn.engine.compiled import compiler, walk
 
-    return series_step.step_series if xp is np and compiler.AVAILABLE else step_series
-
-
-def _waves(slots: np.ndarray) -> list[np.ndarray]:
-    """Cut steps into waves of distinct streams: the first step of each, then the second of each, ..."""
-    order = np.argsort(slots, kind="stable")
-    ordered = slots[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    if len(starts) == len(slots):
-        return [np.arange(len(slots))]
-    lengths = np.diff(np.append(starts, len(slots)))
-    rank = np.empty(len(slots), np.int64)
-    rank[order] = np.arange(len(slots)) - np.repeat(starts, lengths)
-    by_rank = np.argsort(rank, kind="stable")
-    return np.split(by_rank, np.cumsum(np.bincount(rank))[:-1])
-
-
-class _Output:
-    """The forecasts of a batch as they are made, and what is needed to put each where it belongs."""
-
-    def __init__(
-        self,
-        batch: RecordBatch,
-        record: np.ndarray,
-        slot: np.ndarray,
-        values: np.ndarray,
-        shape: tuple[int, int, int],
-        *,
-        every_step: bool,
-    ) -> None:
-        M, P, _ = shape
-        self.batch, self.record, self.values, self.every_step = batch, record, values, every_step
-        self.slot = slot  # (K,) where a step's forecast is published, -1: nowhere
-        self.times = batch.times.copy()
-        self.mean, self.lower, self.upper = (np.full(shape, np.nan) for _ in range(3))
-        self.surprise, self.anomaly = np.full(M, np.nan), np.full(M, np.nan)
-        self.warm, self.model = np.zeros(M, bool), np.zeros(M, np.int64)
-        self.scores = Scores.zero(P)
-
-    def put(self, steps: np.ndarray, stepped: Stepped, updates: int) -> None:
-        """Take the forecasts of steps whose series have just stepped."""
-        self.scores.add(Scores(*stepped.scores))
-        D = self.mean.shape[2]
-        for name in ("surprise", "anomaly"):
-            told, most = getattr(self, name), getattr(stepped, name).reshape(-1, D)
-            where = steps if self.every_step else self.record[steps]
-            told[where] = np.fmax(told[where], np.fmax.reduce(most, axis=1))
-        slot = self.slot[steps]
-        spoken = slot >= 0
-        if not spoken.any():
-            return
-        _, P, D = self.mean.shape
-        where = slot[spoken]
-        for name in ("mean", "lower", "upper"):
-            made = getattr(stepped, name).reshape(-1, D, P)[spoken]
-            getattr(self, name)[where] = made.transpose(0, 2, 1)
-        self.warm[where] = (stepped.scored.reshape(-1, D)[spoken] >= WARM_STEPS).all(1)
-        self.model[where] = updates
-
-    def result(self) -> ForecastBatch:
-        batch = self.batch
-        if self.every_step:
-            times = self.times
-        else:
-            times = np.zeros(len(batch), np.int64)
-            spoken = ~batch.forget
-            times[spoken] = self.times[batch.first_step[1:][spoken] - 1]
-        return ForecastBatch(
-            every_step=self.every_step,
-            mean=self.mean,
-            lower=self.lower,
-            upper=self.upper,
-            times=times,
-            surprise=self.surprise,
-            anomaly=self.anomaly,
-            warm=self.warm,
-            model=self.model,
-            scores=self.scores,
-        )
+    return walk.walk if xp is np and compiler.AVAILABLE else in_waves

@@ -30,6 +30,8 @@ LINEAR_FEATURES = SMALL + 2 * (HARMONICS + WEEKLY_HARMONICS) + PROFILE_FEATURES 
 INPUTS = 13  # of the network: see `network_inputs`
 EMBEDDING = 4
 START_STRIDE = 4  # windows start at multiples of this
+BOUNDARY_STEPS = 4096  # at most so many steps between two learning boundaries
+WARM_STEPS = 150  # labels after which a stream's mixture is past its priors
 MEMORIES = len(mixture.MEMORIES)
 PANEL = 2  # features that each series shows to the others of its stream
 

@@ -46,6 +46,11 @@ class Windows:
 
     COLUMNS = ("numbers", "rows", "starts", "inputs", "targets")
 
+    def add(self, columns: dict[str, Array]) -> None:
+        """Put windows aside that are due, an array a column."""
+        for name in self.COLUMNS:
+            getattr(self, name).append(columns[name])
+
     def columns(self) -> dict[str, Array]:
         """All that are due, an array a column; nothing where none is."""
         if not self.numbers:

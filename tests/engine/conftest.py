@@ -5,14 +5,15 @@ from types import ModuleType
 
 import pytest
 
-from streamrnn.engine import forecaster, series_step
-from streamrnn.engine.compiled import series_step as compiled
+from streamrnn.engine import forecaster
+from streamrnn.engine.compiled.walk import walk
 from streamrnn.engine.forecaster import Forecaster
 from streamrnn.engine.snapshot import restore
 from streamrnn.engine.stream_table import StreamTable
+from streamrnn.engine.waves import in_waves
 from tests.backends import chosen
 
-WAYS = {"arrays": series_step.step_series, "loops": compiled.step_series}
+WAYS = {"arrays": in_waves, "loops": walk}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,5 +35,5 @@ def on_the_host() -> None:
 def each_step(request: pytest.FixtureRequest) -> Iterator[None]:
     """Once with operations on arrays, once with compiled loops, which are not collected for other backends."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forecaster, "fastest_step", lambda _: WAYS[request.param])
+        patch.setattr(forecaster, "fastest_way", lambda _: WAYS[request.param])
         yield

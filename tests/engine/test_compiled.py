@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from streamrnn.core.cells import CELLS, bounded, initial_cell
 from streamrnn.engine import forecaster as module
 from streamrnn.engine.compiled import compiler
-from streamrnn.engine.forecaster import Forecaster, fastest_step
+from streamrnn.engine.compiled.cells import net_of, step, tanh
+from streamrnn.engine.compiled.windows import half
+from streamrnn.engine.forecaster import Forecaster, fastest_way
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.records import ForecastBatch, single_steps
 from tests.engine.conftest import WAYS
@@ -31,7 +34,7 @@ def daily(features: int) -> np.ndarray:
 
 def told(settings: ForecastSettings, x: np.ndarray, monkeypatch: pytest.MonkeyPatch, way: str) -> ForecastBatch:
     """All forecasts of these series."""
-    monkeypatch.setattr(module, "fastest_step", lambda _: WAYS[way])
+    monkeypatch.setattr(module, "fastest_way", lambda _: WAYS[way])
     forecaster = Forecaster(settings)
     keys = [b"%d" % i for i in range(N)] * T
     times = np.repeat(np.arange(T) * HOUR, N)
@@ -71,7 +74,7 @@ def test_loops_and_arrays_make_the_same_forecasts(
 def test_there_is_a_compiler_here() -> None:
     """Or what is tested above is the loops as plain Python, and nothing of the compiler."""
     assert compiler.AVAILABLE
-    assert fastest_step(np) is WAYS["loops"]
+    assert fastest_way(np) is WAYS["loops"]
 
 
 def test_without_a_compiler_the_loops_are_plain_python(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,3 +83,41 @@ def test_without_a_compiler_the_loops_are_plain_python(monkeypatch: pytest.Monke
     def function() -> None: ...
 
     assert compiler.compiled(function) is function
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("hidden", [3, 32])
+def test_a_cell_in_loops_makes_the_steps_of_the_cell(name: str, hidden: int) -> None:
+    random, cell, B = np.random.default_rng(1), bounded(CELLS[name]), 20
+    p = initial_cell(cell, 5, hidden, random) | {"V": random.normal(size=(hidden, 2)), "d": random.normal(size=2)}
+    p = {key: value.astype("float32") for key, value in p.items()}
+    x = random.normal(size=(B, 5)).astype("float32")
+    state = (10.0 * random.normal(size=(B, cell.states * hidden))).astype("float32")  # some of it beyond the limits
+    expected, _ = cell.forward(p, x @ p["W"] + p["b"][:, None], state)
+    net = net_of(cell, p)
+    for i in range(B):
+        net.flat_state[0] = state[i]
+        step(net, x, i)
+        np.testing.assert_allclose(net.flat_state[0], expected[i], rtol=2e-5, atol=2e-6)
+
+
+def test_tanh_in_loops_is_the_tangent_to_float32_s_precision_and_never_beyond_one() -> None:
+    x = np.concatenate([np.linspace(-20, 20, 100_001), [1e-30, -1e-8, 1e30, np.inf, -np.inf]]).astype("float32")[None]
+    made = x.copy()
+    tanh(made, 0)
+    np.testing.assert_allclose(made, np.tanh(x.astype(float)), rtol=5e-7, atol=4e-7)
+    assert np.abs(made).max() == 1.0
+
+
+def test_numbers_in_half_precision_are_numpy_s() -> None:
+    every = np.arange(1 << 16, dtype="uint16").view("float16").astype("float32")
+    with np.errstate(over="ignore", invalid="ignore"):
+        x = np.concatenate([every, *(every * np.float32(factor) for factor in (0.9997, 1.00024, 1.0005, 1.0007))])
+        x = np.concatenate(
+            [x, np.random.default_rng(0).normal(size=10_000).astype("float32"), [65519, 65520, 2**-25]]
+        )
+        x = x[np.isfinite(x)].astype("float32")
+        expected = x.astype("float16").view("uint16")
+    found = [half(number, bits) for number, bits in zip(x, x.view("uint32"), strict=True)]
+    np.testing.assert_array_equal(found, expected)
+    assert np.isnan(np.uint16(half(np.float32("nan"), np.uint32(0x7FC00000))).view("float16"))

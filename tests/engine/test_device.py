@@ -5,10 +5,10 @@ import pytest
 
 from streamrnn.core.season import Season
 from streamrnn.engine import forecaster as module
-from streamrnn.engine import series_step
 from streamrnn.engine.forecaster import Forecaster
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.snapshot import SnapshotWriter, StoredSnapshot, restore
+from streamrnn.engine.waves import in_waves
 from streamrnn.records import RecordBatch, single_steps
 from tests.engine.worlds import daily, forecasts, part, walk
 from tests.strict_arrays import strict, traffic
@@ -21,7 +21,7 @@ WIDE = ForecastSettings(hidden=8, features=2, horizons=(1, 4), readout="exact", 
 @pytest.fixture(autouse=True)
 def _without_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loops round differently."""
-    monkeypatch.setattr(module, "fastest_step", lambda _: series_step.step_series)
+    monkeypatch.setattr(module, "fastest_way", lambda _: in_waves)
 
 
 def hour(t: int, features: int, random: np.random.Generator) -> RecordBatch:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from streamrnn.core.backend import to_host
 from streamrnn.core.season import Season
-from streamrnn.engine.forecaster import WARM_STEPS, Forecaster
+from streamrnn.engine.forecaster import Forecaster
+from streamrnn.engine.layout import WARM_STEPS
 from streamrnn.engine.settings import ForecastSettings
 from streamrnn.records import ForecastBatch, RecordBatch, single_steps
 from tests.engine.records_by_hand import Row, by_hand, fed, wandering

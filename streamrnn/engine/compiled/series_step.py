@@ -1,7 +1,4 @@
-"""One step of many series, as `engine/series_step.py` makes it, with loops in place of array operations.
-
-The products of matrices stay NumPy's. What is remembered in half precision, too, which the compiler does not know.
-"""
+"""One step of a stream's series, as `engine/series_step.py` makes it, as loops in place of array operations."""
 
 from math import isfinite, sqrt
 from typing import NamedTuple
@@ -25,11 +22,11 @@ from streamrnn.engine.compiled.observation import (
     take_in,
     waves_at,
 )
-from streamrnn.engine.compiled.slabs import Exact, Slabs, exact_of, slabs_of
+from streamrnn.engine.compiled.slabs import Exact, Slabs
 from streamrnn.engine.features import FEATURE_CLIP, NOW, SIXTH, WIDEST, profile_offsets
 from streamrnn.engine.layout import EMBEDDING, INPUTS, LINEAR_FEATURES, MEMORIES, PANEL, SEEN, SMALL
 from streamrnn.engine.readouts import FEATURE_LIMIT
-from streamrnn.engine.series_step import GROWN, TARGET_CLIP, Stepped, remember_inputs, remember_targets
+from streamrnn.engine.series_step import GROWN, TARGET_CLIP
 from streamrnn.engine.shared_model import SharedModel
 from streamrnn.engine.stream_table import StreamTable
 
@@ -38,7 +35,7 @@ PROFILES, PRIOR, WOUND, CHANNELS = len(profiles.RATES), readout.PRIOR, 1.05 * re
 
 
 class Seen(NamedTuple):
-    """What the loops find out about a step of B series."""
+    """What the loops find out about a step of B series: those of one stream."""
 
     value: Array  # (B,) float64, the last one where missing
     missing: Array  # (B,) bool
@@ -60,32 +57,37 @@ class Seen(NamedTuple):
     room: Array  # (F,) float32
     odds: Array  # (CHANNELS,)
 
+    told: Array  # (B, P, K + G + 3) float32: the experts, both mixtures, published, below, above
+    made: Array  # (3, B, P): mean, lower, upper
+
     @classmethod
-    def of(cls, table: StreamTable, value: Array) -> "Seen":
-        """Room for it."""
-        B, P, K = len(value), len(table.horizons), len(table.layout.experts)
+    def of(cls, table: StreamTable) -> "Seen":
+        """Room for the step of one stream, B = D."""
+        D, P, K = table.layout.settings.features, len(table.horizons), len(table.layout.experts)
         n = table.slabs["feature_square"].shape[1]
         f4 = np.float32
         return cls(
-            value=value.copy(),
-            missing=np.isnan(value),
-            scale=np.empty(B),
-            limit=np.empty(B),
-            teaches=np.empty(B, bool),
-            x=np.empty((B, INPUTS + EMBEDDING), f4),
-            features=np.empty((B, n), f4),
-            scaled=np.empty((B, n), f4),
-            change=np.empty((B, P), f4),
-            target=np.empty((B, P), f4),
-            valid=np.empty((B, P), bool),
-            surprise=np.empty(B),
-            anomaly=np.empty(B),
+            value=np.empty(D),
+            missing=np.empty(D, bool),
+            scale=np.empty(D),
+            limit=np.empty(D),
+            teaches=np.empty(D, bool),
+            x=np.empty((D, INPUTS + EMBEDDING), f4),
+            features=np.empty((D, n), f4),
+            scaled=np.empty((D, n), f4),
+            change=np.empty((D, P), f4),
+            target=np.empty((D, P), f4),
+            valid=np.empty((D, P), bool),
+            surprise=np.empty(D),
+            anomaly=np.empty(D),
             taught=np.zeros((2, P, MEMORIES, K), np.int64),
             scores=np.zeros((4, P)),
             around=np.empty((PROFILES, SIXTH + 1 + P)),
             waves=np.zeros(2 * WAVES),
             room=np.empty(table.slabs["features"].shape[2], f4),
             odds=np.empty(CHANNELS),
+            told=np.empty((D, P, K + MEMORIES + 3), f4),
+            made=np.empty((3, D, P)),
         )
 
 
@@ -101,62 +103,7 @@ class Shared(NamedTuple):
     coverage: float
 
 
-def step_series(table: StreamTable, model: SharedModel, rows: Array, value: Array, time: Array) -> Stepped:
-    """Step the series of these rows with value (B,) float64, NaN where missing, at time (B,) ms."""
-    settings = table.layout.settings
-    mended = 0
-    if not np.isfinite(table.slabs["alarm_memory"].take(rows, axis=0).sum()):
-        mended = table.mend(rows)
-    s, exact, shared, calendar = (
-        slabs_of(table),
-        exact_of(table, model.readouts.exact),
-        _shared(table, model),
-        _calendar(table),
-    )
-    seen = Seen.of(table, value)
-    look(s, exact, shared, calendar, rows, time, settings.longest, seen)
-    if settings.features > 1:
-        show(s, rows, settings.features, seen)
-    scale_features(s, rows, seen)
-
-    steps = s.steps[rows]
-    hidden = table.slabs["hidden"].take(rows, axis=0)
-    if settings.learning:
-        remember_targets(table, rows, steps, seen.target, seen.valid)
-        remember_inputs(table, rows, steps, seen.x[:, :INPUTS], hidden)
-    hidden, recurrent = model.step(seen.x, hidden)
-    table.slabs["hidden"][rows] = hidden
-    # of one layout, or they would be compiled once for each
-    own, panel = map(np.ascontiguousarray, model.readouts.shared.directions(seen.scaled))
-    P, K = len(table.horizons), len(table.layout.experts)
-    told = np.empty((len(rows), P, K + MEMORIES + 3), np.float32)
-    forecast(s, exact, shared, rows, seen, hidden, recurrent, own, panel, told)
-
-    made = np.empty((3, len(rows), P))
-    if not tell(s, shared, rows, seen, told, made):
-        experts = told[:, :, :K]
-        standing = np.isfinite(experts)
-        experts[~standing] = 0.0  # persistence in their place
-        mended += max(table.mend(rows), int((~standing).any((1, 2)).sum()))
-        seen.scale[~np.isfinite(seen.scale)] = 0.0
-        tell(s, shared, rows, seen, told, made)
-    s.steps[rows] = steps + 1
-    return Stepped(
-        mean=made[0],
-        lower=made[1],
-        upper=made[2],
-        scored=s.scored[rows, 0],
-        steps=steps + 1,
-        surprise=seen.surprise,
-        anomaly=seen.anomaly,
-        taught=seen.taught,
-        features=seen.scaled,
-        scores=seen.scores,
-        mended=mended,
-    )
-
-
-def _shared(table: StreamTable, model: SharedModel) -> Shared:
+def shared_of(table: StreamTable, model: SharedModel) -> Shared:
     return Shared(
         table.horizons,
         table.horizon_offsets,
@@ -168,7 +115,7 @@ def _shared(table: StreamTable, model: SharedModel) -> Shared:
     )
 
 
-def _calendar(table: StreamTable) -> Calendar:
+def calendar_of(table: StreamTable) -> Calendar:
     if table.season is None:
         return Calendar(1, 0.0, 0, np.zeros(SIXTH + 1 + len(table.horizons), np.int64))
     return Calendar(table.season.steps, float(table.season.milliseconds), table.season.phases, profile_offsets(table))
@@ -326,9 +273,9 @@ def forecast(
     recurrent: Array,
     directions: Array,
     panel_directions: Array,
-    told: Array,
 ) -> None:
-    """All experts of all horizons: told[:, :, :K]. What their labels will need goes to the rings by origin."""
+    """All experts of all horizons: seen.told[:, :, :K]. What their labels will need goes to the rings by origin."""
+    told = seen.told
     longest, kept, n = s.features.shape[1], s.features.shape[2], seen.features.shape[1]
     H, K = kept - n, s.regret.shape[3]
     for i in range(len(rows)):
@@ -379,8 +326,9 @@ def dot(weights: Array, features: Array, row: int, p: int, slot: int) -> np.floa
 
 
 @compiled
-def tell(s: Slabs, shared: Shared, rows: Array, seen: Seen, told: Array, made: Array) -> bool:
-    """Mix and publish: mean, lower and upper (3, B, P). Whether all of it is a number."""
+def tell(s: Slabs, shared: Shared, rows: Array, seen: Seen) -> bool:
+    """Mix and publish: seen.made. Whether all of it is a number."""
+    told, made = seen.told, seen.made
     longest, G, K = s.origin_value.shape[1], s.regret.shape[2], s.regret.shape[3]
     total = 0.0
     for i in range(len(rows)):

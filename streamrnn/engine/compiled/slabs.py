@@ -28,6 +28,7 @@ class Slabs(NamedTuple):
     shared_weights: Array
     panel_directions: Array
     panel_weights: Array
+    hidden: Array
     embedding: Array
     input_square: Array
     target_square: Array
