@@ -17,6 +17,8 @@ html_title = "streamrnn"
 html_show_sourcelink = False
 html_copy_source = False
 html_math_renderer = "mathml"
+html_static_path = ["style.css"]
+html_css_files = ["style.css"]
 suppress_warnings = ["myst.header"]
 
 # the side bar: every document but the first page, which `index.md` is
@@ -25,10 +27,8 @@ NAVIGATION = {
     "How to": ["warm-start", "frozen", "many-features", "irregular", "exactly-once", "scaling", "gpu"],
     "Running it": ["operations", "security", "runbook", "reliability", "performance", "accuracy"],
     "Reference": ["configuration", "formats", "metrics", "bad-input"],
-    "How it works": [
-        "mathematics",
-        "recipe",
-        "design",
+    "How it works": ["mathematics", "recipe", "design"],
+    "Decisions": [
         "decisions/0001-outside-libraries",
         "decisions/0002-order-does-not-matter",
         "decisions/0003-a-failed-task-waits-a-second",

@@ -1,6 +1,6 @@
 """The reference of all settings, and the example that names them all.
 
-    python -m tools.configuration      writes docs/configuration.md and config/streamrnn.yaml
+python -m tools.configuration      writes docs/configuration.md and config/streamrnn.yaml
 """
 
 import re
@@ -30,25 +30,25 @@ EXAMPLE_HEAD = """\
 PAGE_HEAD = f"""\
 # Configuration
 <!-- Made by `python -m tools.configuration` from streamrnn/service/settings.py. Change it there. -->
-One YAML file, given by `-c`. Every key has a default; `config/streamrnn.yaml` names them all, and a file that holds only what
-differs means the same.
+One YAML file, given by `-c`. Every key has a default; `config/streamrnn.yaml` names them all, and a file that holds
+only what differs means the same.
 
-    streamrnn check -c streamrnn.yaml      # what is wrong with it; else what will be used, secrets masked, and memory a stream
+    streamrnn check -c streamrnn.yaml      # what is wrong with it; else what will be used, and memory a stream
 
-**Where a value comes from.** `--set section.key=value` goes over the variable `STREAMRNN__SECTION__KEY` (two underscores between the
-parts), which goes over the file, which goes over the default. `--set` may be given many times; its value is read as YAML. In all of
-them `${{NAME}}` and `${{NAME:-default}}` are replaced from the environment and `${{file:PATH}}`, for secrets, by what a file holds;
-`$${{` is a `${{` that is left alone.
+**Where a value comes from.** `--set section.key=value` goes over the variable `STREAMRNN__SECTION__KEY` (two
+underscores between the parts), which goes over the file, which goes over the default. `--set` may be given many
+times; its value is read as YAML. In all of them `${{NAME}}` and `${{NAME:-default}}` are replaced from the
+environment and `${{file:PATH}}`, for secrets, by what a file holds; `$${{` is a `${{` that is left alone.
 
-**What is wrong** ends every command with exit code 2 and one line for each mistake: where it stands, what was found, what is
-expected. A key that does not exist is a mistake too.
+**What is wrong** ends every command with exit code 2 and one line for each mistake: where it stands, what was found,
+what is expected. A key that does not exist is a mistake too.
 
 ## Kinds of value
 | kind | written as |
 |---|---|
 | a duration | a whole number and its unit: `100ms`, `10s`, `5m`, `1h`; from 1ms to ten years |
 | a size | a whole number and its unit: `512B`, `64KiB`, `1MiB`, `2GiB`; without a unit, bytes |
-| numbers of steps | `24`, `[1, 24]`, `"1-24"` or `["1-3", 24]`: each from 1 to {LARGEST_HORIZON:,}, {MOST_HORIZONS:,} at most |
+| numbers of steps | `24`, `[1, 24]`, `"1-24"`: each from 1 to {LARGEST_HORIZON:,}, {MOST_HORIZONS:,} at most |
 | a secret | a text; shown as `{MASK}` wherever it is shown |
 """
 

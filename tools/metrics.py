@@ -1,6 +1,6 @@
 """The table of all metrics in docs/metrics.md.
 
-    python -m tools.metrics      writes it anew between its two marks
+python -m tools.metrics      writes it anew between its two marks
 """
 
 from pathlib import Path

@@ -221,7 +221,8 @@ class ModelSettings(_Section, frozen=True):
     readout: Annotated[Literal["auto", "exact", "shared"], Meta(description="a readout")] = "auto"
     """The linear experts: exact for few series, shared for many.
 
-    Exact ones keep a matrix in each series, shared ones have one for all. `auto` takes the exact ones where `max_streams` times what they keep fits into `state.exact_budget`.
+    Exact ones keep a matrix in each series, shared ones have one for all. `auto` takes the exact ones where
+    `max_streams` times what they keep fits into `state.exact_budget`.
     """
     initial: OptionalName = None
     """A model that `streamrnn train` wrote, for a warm start.

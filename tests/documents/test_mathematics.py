@@ -53,7 +53,8 @@ def test_of_the_experts() -> None:
         rf"\min(n + n_0, {shared_curvature.LONGEST_MEMORY:.0f})",
         rf"\frac{{{shared_curvature.EARLY_RIDGE:.0f}}}{{N}}",
         f"with {DEFAULT.hidden} hidden units",
-        f"It sees {layout.INPUTS} inputs, each divided by its own running size and clipped to ±{features.INPUT_CLIP:.0f}",
+        f"It sees {layout.INPUTS} inputs, each divided by its own running size",
+        f"clipped to ±{features.INPUT_CLIP:.0f}: the last two differences",
         f"in batches of {shared_model.BATCH}",
         f"after at most {layout.BOUNDARY_STEPS:,} steps",
     )
