@@ -1,6 +1,6 @@
 """All figures of speed, in one run: `make benchmark`. They are printed and written into docs/performance.md.
 
-    python -m benchmarks.end_to_end [--only throughput rivals latency profile recovery] [--write docs/performance.md]
+    python -m benchmarks.end_to_end [--only throughput rivals latency profile snapshots recovery] [--write docs/performance.md]
 
 Each part is a program of its own beside this one, which says what it measures and how. The parts run one after the
 other, so that none disturbs another; nothing else should run on the machine.
@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import latency, long_runs, record_profile, rival_speeds, throughput
+from benchmarks import latency, long_runs, record_profile, rival_speeds, snapshots, speed_picture, throughput
 
 BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
+PICTURE = Path("pictures") / "speed.png"  # beside the page
 RESTORED = [1000, 100_000, 1_000_000]
 
 
@@ -55,12 +56,20 @@ def profile_part() -> Iterator[str]:
     yield from record_profile.table(100_000, 100 * record_profile.SLICE)
 
 
+def recovery_part() -> Iterator[str]:
+    """Starts, and the rate of a replay."""
+    yield from long_runs.recovery(RESTORED)
+    yield ""
+    yield from long_runs.replay(100_000, 1_000_000)
+
+
 PARTS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "throughput": ("Forecasts a second", throughput_part),
     "rivals": ("Beside others", rival_speeds.table),
     "latency": ("From a record to its forecast", latency_part),
     "profile": ("Where a record's time goes", profile_part),
-    "recovery": ("Coming back", lambda: long_runs.recovery(RESTORED)),
+    "snapshots": ("Snapshots", lambda: snapshots.table(snapshots.STREAMS)),
+    "recovery": ("Coming back", recovery_part),
 }
 
 
@@ -76,20 +85,24 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--write", type=Path, help="a page with the marks for figures")
     given = parser.parse_args()
-    figures = [f"{machine()}.", ""]
-    print(figures[0], flush=True)
+    print(machine(), flush=True)
+    printed: dict[str, list[str]] = {}
     for name in given.only:
         title, part = PARTS[name]
         began = time.perf_counter()
-        figures += [f"### {title}", ""]
         print(f"\n### {title}\n", flush=True)
+        printed[name] = []
         for line in part():
-            figures.append(line)
+            printed[name].append(line)
             print(line, flush=True)
-        figures.append("")
         print(f"({time.perf_counter() - began:.0f} s)", flush=True)
     if given.write:
-        written(given.write, "\n".join(figures))
+        chapters = [f"### {PARTS[name][0]}\n\n" + "\n".join(lines) + "\n" for name, lines in printed.items()]
+        if {"throughput", "rivals"} <= printed.keys():
+            picture = given.write.parent / PICTURE
+            speed_picture.draw(picture, *(speed_picture.rates(printed[name]) for name in ("throughput", "rivals")))
+            chapters.insert(0, f"![Forecasts a second]({PICTURE})\n")
+        written(given.write, "\n".join([f"{machine()}.\n", *chapters]))
 
 
 if __name__ == "__main__":

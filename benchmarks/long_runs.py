@@ -271,8 +271,8 @@ def recovery(streams: list[int]) -> Iterator[str]:
             second.daemon.start()
             shared = second.until("ready", PARTITIONS // 2)
             yield (
-                f"| {size:,} | {mib:.0f} MiB | {stopped:.1f} s | {clean:.1f} s | {mib * 2**20 / 1e6 / restoring:.0f} MB/s "
-                f"| {killed:.1f} s | {replayed:,} | {shared:.1f} s |"
+                f"| {size:,} | {mib:.0f} MiB | {stopped:.1f} s | {clean:.1f} s "
+                f"| {mib * 2**20 / 1e6 / restoring:.0f} MB/s | {killed:.1f} s | {replayed:,} | {shared:.1f} s |"
             )
             second.daemon.stop()
             worker.daemon.stop()
