@@ -86,9 +86,10 @@ def run(path: Path, sets: tuple[str, ...]) -> None:
 
     config = load(path, sets)
     log.setup(config.log.level, config.log.format)
-    worker = assembly.worker(config)
-    _introduce(config)
-    asyncio.run(worker.run())
+    with _last_words(config.log.format):
+        worker = assembly.worker(config)
+        _introduce(config)
+        asyncio.run(worker.run())
 
 
 @commands.command()
@@ -379,6 +380,20 @@ def _cell(value: str | float | None) -> str:
     if value is None or isinstance(value, str):
         return value or "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+
+
+@contextlib.contextmanager
+def _last_words(form: str) -> Iterator[None]:
+    """A log of JSON objects ends as one: whoever reads it by machine reads why it ended, too."""
+    import logging
+
+    try:
+        yield
+    except StreamRNNError as error:
+        if form == "text":
+            raise
+        logging.getLogger("streamrnn").error("%s", error)
+        sys.exit(WRONG_USAGE if isinstance(error, ConfigError) else FAILED)
 
 
 def _introduce(config: Any) -> None:

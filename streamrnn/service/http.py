@@ -83,7 +83,7 @@ class HttpServer:
         await self._runner.setup()
         server = self._runner.server
         assert server is not None
-        self._listener = listener = Listener(server, lambda: len(server.connections), context)
+        self._listener = listener = Listener(server, context)
         try:
             host, port = await listener.start(settings.host, settings.port)
         except OSError as error:

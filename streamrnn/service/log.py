@@ -1,6 +1,7 @@
 """The log: one line a fact, for people or for machines.
 
-A line's task, partition and offset are given as `logger.info("...", extra={"task": ..., "partition": ...})`.
+A line's task, partition and offset are given as `logger.info("...", extra={"task": ..., "partition": ...})`; for a
+task by task_log.py.
 """
 
 import json

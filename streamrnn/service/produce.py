@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 from streamrnn.transport.csv_table import CsvTable
 from streamrnn.transport.kafka import KafkaSettings
 from streamrnn.transport.kafka_connection import client_options, drop_producer, kafka_call, knock
-from streamrnn.transport.kafka_topics import prepare_topics
+from streamrnn.transport.kafka_topics import no_input, partition_counts
 
 FLUSH_RECORDS = 4096
 
@@ -41,8 +41,10 @@ async def produce(
     Raises FatalError, TransportError where the broker or the topic is not there.
     """
     await knock(settings)
-    await prepare_topics(settings)
-    with kafka_call(f"producing to {settings.input_topic}"):
+    topic = settings.input_topic
+    if topic not in await partition_counts(settings, topic, operation="Write"):
+        raise no_input(settings)
+    with kafka_call(f"producing to {topic}", f"Write on topic {topic}"):
         producer = AIOKafkaProducer(
             **client_options(settings), enable_idempotence=True, linger_ms=20, max_batch_size=1 << 18
         )
@@ -55,7 +57,7 @@ async def produce(
                     due = began + (int(table.times[row]) - int(table.times[0])) / 1000 / speed
                     await asyncio.sleep(max(0.0, due - time.monotonic()))
                 for key, value in messages(table, row, multivariate=multivariate, stem=stem):
-                    sent.append(await producer.send(settings.input_topic, value, key))
+                    sent.append(await producer.send(topic, value, key))
                     records += 1
                 if len(sent) >= FLUSH_RECORDS:
                     await asyncio.gather(*sent)

@@ -83,7 +83,8 @@ def read_settings(path: Path | None, sets: Sequence[str], environ: Mapping[str, 
         if equals and key.strip():
             tree = _with_value(tree, key.strip().split("."), value, "--set", environ, problems)
         else:
-            problems.append(f"--set {given!r}: names no key and value. Write it as --set section.key=value")
+            (name,) = re.findall(r"^[\w.]*", given)  # what follows may be a secret
+            problems.append(f"--set {name!r}: names no key and value. Write it as --set section.key=value")
     return tree, problems
 
 

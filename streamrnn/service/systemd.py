@@ -54,11 +54,11 @@ class ServiceManager:
     def look(self, health: "Health") -> None:
         """Tell what has changed, and that this process is alive when that is due and true."""
         reason = health.ready()
-        if reason is None and not self._ready and not self._stopping:
-            self._ready = self._tell("READY=1")
         status = " ".join((reason or READY).split())  # a line ends a value
         if status != self._status and self._tell(f"STATUS={status}"):
             self._status = status
+        if reason is None and not self._ready and not self._stopping:  # after the status, which is then true of it
+            self._ready = self._tell("READY=1")
         now = time.monotonic()
         if self._beat_every is not None and now >= self._beat_due and health.alive() is None:
             self._beat_due = now + self._beat_every

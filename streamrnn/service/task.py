@@ -20,6 +20,7 @@ from streamrnn.service.publisher import NEVER, Publisher
 from streamrnn.service.slices import SliceQueue
 from streamrnn.service.states import State, TaskState
 from streamrnn.service.takeover import plan
+from streamrnn.service.task_log import TaskLog
 from streamrnn.service.task_settings import TaskSettings
 from streamrnn.transport.contract import Partition, PartitionId, RawBatch, Transport
 
@@ -43,6 +44,7 @@ class Task:
         metrics: Metrics,
     ) -> None:
         self.partition, self.settings = partition, settings
+        self.log = TaskLog(log, partition, lambda: self.position)
         self._transport, self._compute = transport, compute
         self._all_metrics = metrics
         self._metrics = metrics.partition(partition.topic, partition.partition)
@@ -155,7 +157,7 @@ class Task:
             except StreamRNNError as error:
                 wait = await self._fail(error, back_off, began)
             except Exception as error:  # a mistake of ours in one task must not end the others
-                log.exception("%s: %s", self.partition, type(error).__name__)
+                self.log.exception("a mistake of streamrnn's own: %s", type(error).__name__)
                 wait = await self._fail(error, back_off, began)
             if await self._closed_within(wait):
                 self._end()
@@ -234,13 +236,13 @@ class Task:
             if not self._undelivered:
                 break  # else another worker may have had the partition meanwhile: look again
         if start.warning:
-            log.warning("%s", start.warning)
+            self.log.warning("%s", start.warning)
         self.position = seek
         self._listen(seek)
         await handle.seek(seek)
         replayed = await self._replay(handle, publisher, start.replay_to)
         if replayed:
-            log.info("%s: replayed %d records from %d to %d", self.partition, replayed, seek, start.replay_to)
+            self.log.info("replayed %d records from %d to %d", replayed, seek, start.replay_to)
         now = time.monotonic()
         # after a replay at once, else a crash loop makes each replay longer than the one before
         publisher.snapshot_at(now if replayed else now + self.settings.snapshot_interval)
@@ -342,7 +344,7 @@ class Task:
             except TransportError as error:
                 if not self._holding:
                     raise
-                log.info("%s: no last snapshot, its new owner was faster (%s)", self.partition, error)
+                self.log.info("no last snapshot, its new owner was faster (%s)", error)
         await handle.close()
         self._state.move(State.CLOSED)
 
@@ -436,11 +438,11 @@ class Task:
         """Log a failure, and the same one only once."""
         reason = str(error) or type(error).__name__
         if reason != self.reason:
-            log.log(level, "%s", reason, extra={"task": str(self.partition)})
+            self.log.log(level, "%s", reason)
         self.reason = reason
 
     def _moved(self, before: State, after: State) -> None:
         self._metrics.state(after)
-        log.info("%s → %s", before.value, after.value, extra={"task": str(self.partition)})
+        self.log.info("%s → %s", before.value, after.value)
         if after not in (State.RUNNING, State.HELD):
             self.settled.set()

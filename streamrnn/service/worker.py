@@ -98,7 +98,7 @@ class Worker:
             async with asyncio.timeout(HOLD_TIMEOUT):
                 await task.settled.wait()
         except TimeoutError:
-            log.warning("%s did not come to rest in %.0f s", task.partition, HOLD_TIMEOUT)
+            task.log.warning("did not come to rest in %.0f s", HOLD_TIMEOUT)
             self.tasks.pop(task.partition)
             life = self._lives.pop(task.partition)
             life.cancel()
@@ -256,9 +256,9 @@ class Worker:
         if lives:
             _, late = await asyncio.wait(lives, timeout=CLOSING_SHARE * self._shutdown_timeout)
             for life in late:
+                log.warning("did not come to an end in time", extra={"task": life.get_name()})
                 life.cancel()
             if late:
-                log.warning("%s did not come to an end in time", ", ".join(sorted(life.get_name() for life in late)))
                 await asyncio.wait(late)  # a dropped task hangs up within a bounded time
         if self._transport is not None:
             await self._transport.stop()
@@ -271,5 +271,5 @@ def _close(task: Task, life: asyncio.Task[None]) -> None:
     """
     task.close()
     if task.state not in (State.RUNNING, State.HELD):
-        log.info("%s was given up", task.partition, extra={"task": str(task.partition)})
+        task.log.info("given up")
         life.cancel()

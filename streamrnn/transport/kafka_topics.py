@@ -13,6 +13,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from streamrnn.errors import FatalError, TransportError
 from streamrnn.transport.kafka_connection import (
+    REFUSALS,
     REQUEST_TIMEOUT,
     KafkaSettings,
     client_options,
@@ -35,12 +36,12 @@ TIMESTAMP_LIMITS = ("message.timestamp.after.max.ms", "message.timestamp.before.
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """Partitions of each topic, and the largest record batch that it takes, in bytes."""
+    """Partitions of each topic, 0 where there is none, and the largest record batch that it takes, in bytes."""
 
     input_partitions: int
     output_partitions: int
     dead_letter_partitions: int
-    anomaly_partitions: int  # 0 where they have no topic
+    anomaly_partitions: int
     state_partitions: int
     output_max_bytes: int  # of the output topic or that of the anomalies, whichever takes less
     dead_letter_max_bytes: int
@@ -56,11 +57,19 @@ def too_few_partitions(settings: KafkaSettings, topics: Topics) -> str:
     )
 
 
-async def prepare_topics(settings: KafkaSettings) -> Topics:
+def no_input(settings: KafkaSettings) -> FatalError:
+    """The error to raise where the input topic is missing: it is never created."""
+    return FatalError(
+        f"input topic {settings.input_topic} does not exist at {settings.bootstrap_servers}. "
+        "Create it or mend input.topic."
+    )
+
+
+async def prepare_topics(settings: KafkaSettings, *, create: bool = True) -> Topics:
     """Look at the application's topics, create what is missing and grow the state topic to the input's number.
 
-    Raises FatalError for a missing input topic and for refused rights, TransportError where Kafka does not answer.
-    An output topic that is too small is left to the caller to judge.
+    create: False for a look that changes nothing. Raises FatalError for a missing input topic and for refused rights,
+    TransportError where Kafka does not answer. An output topic that is too small is left to the caller to judge.
     """
     state, output, dead_letter = settings.state_topic, settings.output_topic, settings.dead_letter_topic
     forecasts = [output] if settings.anomaly_topic is None else [output, settings.anomaly_topic]
@@ -69,24 +78,24 @@ async def prepare_topics(settings: KafkaSettings) -> Topics:
         counts = await _partitions(admin, settings, settings.input_topic, *ours)
         partitions = counts.get(settings.input_topic)
         if partitions is None:
-            raise FatalError(
-                f"input topic {settings.input_topic} does not exist at {settings.bootstrap_servers}. "
-                "Create it or mend input.topic."
-            )
+            raise no_input(settings)
         source = (await _configs(admin, settings.input_topic))[settings.input_topic]
         times = {key: source[key] for key in TIMESTAMP_LIMITS if key in source}
         wanted = {name: STATE_CONFIGS if name == state else times for name in ours}
-        missing = {name: configs for name, configs in wanted.items() if name not in counts}
-        for name, configs in missing.items():
-            await _create(admin, name, partitions, configs)
-        if counts.get(state, partitions) < partitions:
-            log.info("topic %s grows from %d to %d partitions", state, counts[state], partitions)
-            with kafka_call(f"topic {state} cannot be grown to {partitions} partitions"):
-                await admin.create_partitions({state: NewPartitions(partitions)})
-        while len(counts) < len({settings.input_topic, *ours}) or counts[state] < partitions:
-            await asyncio.sleep(0.05)  # what was created shows a little later
-            counts = await _partitions(admin, settings, settings.input_topic, *ours)
-        limits = await _configs(admin, *ours)
+        if create:
+            for name in (name for name in ours if name not in counts):
+                await _create(admin, name, partitions, wanted[name])
+            if counts.get(state, partitions) < partitions:
+                log.info("topic %s grows from %d to %d partitions", state, counts[state], partitions)
+                with kafka_call(
+                    f"topic {state} cannot be grown to {partitions} partitions", f"Alter on topic {state}"
+                ):
+                    await admin.create_partitions({state: NewPartitions(partitions)})
+            while len(counts) < len({settings.input_topic, *ours}) or counts[state] < partitions:
+                await asyncio.sleep(0.05)  # what was created shows a little later
+                counts = await _partitions(admin, settings, settings.input_topic, *ours)
+        limits: dict[str, dict[str, str]] = {name: {} for name in ours}
+        limits |= await _configs(admin, *(name for name in ours if name in counts))
     for key, theirs in times.items():
         for name in (*forecasts, dead_letter):
             if int(limits[name].get(key, theirs)) < int(theirs):
@@ -103,20 +112,23 @@ async def prepare_topics(settings: KafkaSettings) -> Topics:
     max_bytes = {name: int(configs.get("max.message.bytes", DEFAULT_MAX_BYTES)) for name, configs in limits.items()}
     return Topics(
         input_partitions=counts[settings.input_topic],
-        output_partitions=counts[output],
-        dead_letter_partitions=counts[dead_letter],
-        anomaly_partitions=counts[settings.anomaly_topic] if settings.anomaly_topic else 0,
-        state_partitions=counts[state],
+        output_partitions=counts.get(output, 0),
+        dead_letter_partitions=counts.get(dead_letter, 0),
+        anomaly_partitions=counts.get(settings.anomaly_topic or "", 0),
+        state_partitions=counts.get(state, 0),
         output_max_bytes=min(max_bytes[name] for name in forecasts),
         dead_letter_max_bytes=max_bytes[dead_letter],
         state_max_bytes=max_bytes[state],
     )
 
 
-async def partition_counts(settings: KafkaSettings, *names: str) -> dict[str, int]:
-    """The number of partitions of each of these topics that exists; creates none."""
+async def partition_counts(settings: KafkaSettings, *names: str, operation: str = "") -> dict[str, int]:
+    """The number of partitions of each of these topics that exists; creates none.
+
+    operation: what is done to them, where that is not what the daemon does: the right that an error names.
+    """
     async with _admin(settings) as admin:
-        return await _partitions(admin, settings, *names)
+        return await _partitions(admin, settings, *names, operation=operation)
 
 
 @contextlib.asynccontextmanager
@@ -131,7 +143,9 @@ async def _admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
         await drop_admin(admin)
 
 
-async def _partitions(admin: AIOKafkaAdminClient, settings: KafkaSettings, *names: str) -> dict[str, int]:
+async def _partitions(
+    admin: AIOKafkaAdminClient, settings: KafkaSettings, *names: str, operation: str = ""
+) -> dict[str, int]:
     """The number of partitions of each of these topics that exists."""
     # describe_topics() would have the broker create a topic that is missing, if it is allowed to (aiokafka 0.14)
     answer = await admin._send_request(MetadataRequest(list(dict.fromkeys(names)), allow_auto_topic_creation=False))
@@ -142,7 +156,8 @@ async def _partitions(admin: AIOKafkaAdminClient, settings: KafkaSettings, *name
             counts[topic["topic"]] = len(topic["partitions"])
         elif error not in (kafka_errors.UnknownTopicOrPartitionError, kafka_errors.LeaderNotAvailableError):
             name = topic["topic"]
-            raise refusal(f"topic {name}", error(), _rights(settings, name))
+            needs = f"{operation} on topic {name}" if operation else _rights(settings, name)
+            raise refusal(f"topic {name}", error(), needs)
     return counts
 
 
@@ -167,8 +182,9 @@ async def _create(admin: AIOKafkaAdminClient, name: str, partitions: int, config
             raise TransportError(f"topic {name} could not be created: {error.__name__}: {message}")
         elif error is not kafka_errors.TopicAlreadyExistsError:  # another worker was faster
             wish = " ".join(f"--config {key}={value}" for key, value in configs.items())
+            right = f" This needs the right Create on topic {name}, or:" if error in REFUSALS else " Create it:"
             raise FatalError(
-                f"topic {name} does not exist and could not be created: {error.__name__}: {message}. Create it: "
+                f"topic {name} does not exist and could not be created: {error.__name__}: {message}.{right} "
                 f"kafka-topics.sh --create --topic {name} --partitions {partitions} {wish}"
             )
 

@@ -35,7 +35,8 @@ def panels() -> list[dict[str, Any]]:
 
 def queries() -> dict[str, str]:
     """What is asked anywhere, by whom: an alert without its comparison, a panel with its variables filled in."""
-    found = {str(rule.get("alert") or rule.get("record")): COMPARISON.sub("", str(rule["expr"])) for rule in rules()}
+    found = {str(rule["record"]): str(rule["expr"]) for rule in rules() if "record" in rule}
+    found |= {str(rule["alert"]): COMPARISON.sub("", str(rule["expr"])) for rule in rules() if "alert" in rule}
     for panel in panels():
         for target in panel.get("targets", ()):
             query = target["expr"]
@@ -43,6 +44,13 @@ def queries() -> dict[str, str]:
                 query = query.replace(name, value)
             found[f"{panel['title']}/{target['refId']}"] = query
     return found
+
+
+def choices() -> list[tuple[str, str]]:
+    """What the dashboard's variables offer: of each, the metric and its label."""
+    variables = json.loads(DASHBOARD.read_text())["templating"]["list"]
+    asked = " ".join(variable["definition"] for variable in variables if variable["type"] == "query")
+    return re.findall(r"label_values\((\w+), (\w+)\)", asked)
 
 
 class Prometheus:
@@ -76,14 +84,22 @@ class Prometheus:
 
     def ask(self, query: str) -> list[float]:
         """The values of an instant query; empty also while it is still starting."""
-        url = f"http://127.0.0.1:{self._port}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
+        data = self._get("query", query=query)
+        return [float(sample["value"][1]) for sample in data["result"]] if data else []
+
+    def label_values(self, metric: str, label: str) -> list[str]:
+        """What the label is, wherever the metric is."""
+        return self._get(f"label/{label}/values", **{"match[]": metric}) or []
+
+    def _get(self, path: str, **arguments: str) -> Any:
+        """The data of an answer, None while it is still starting."""
+        url = f"http://127.0.0.1:{self._port}/api/v1/{path}?{urllib.parse.urlencode(arguments)}"
         try:
             with urllib.request.urlopen(url, timeout=10) as answer:
-                body = json.loads(answer.read())
+                return json.loads(answer.read())["data"]
         except OSError:
             assert self._process.poll() is None, (self._folder / "prometheus.log").read_text()[-2000:]
-            return []
-        return [float(sample["value"][1]) for sample in body["data"]["result"]]
+            return None
 
     def answers(self, query: str) -> bool:
         """Whether there is a number among what it returns."""

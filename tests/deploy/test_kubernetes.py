@@ -148,6 +148,44 @@ def test_a_pod_may_do_nothing_that_it_need_not() -> None:
     }
 
 
+def test_a_pod_says_what_it_needs_and_where_it_ends() -> None:
+    resources = container(built("base"))["resources"]
+    assert set(resources["requests"]) == {"cpu", "memory"}
+    assert set(resources["limits"]) == {"memory"}, "a limit of the processor would only make it late"
+    assert container(built("overlays/gpu"))["resources"] == {
+        "requests": resources["requests"],
+        "limits": resources["limits"] | {"nvidia.com/gpu": "1"},
+    }
+
+
+def test_pods_are_replaced_one_by_one_and_none_is_kept_from_leaving_by_an_absent_broker() -> None:
+    made = built("base")
+    assert made["StatefulSet"]["spec"]["updateStrategy"] == {"type": "RollingUpdate"}
+    budget = made["PodDisruptionBudget"]["spec"]
+    assert (budget["maxUnavailable"], budget["unhealthyPodEvictionPolicy"]) == (1, "AlwaysAllow")
+
+
+def test_there_are_never_more_workers_than_partitions() -> None:
+    scaled = built("overlays/autoscaled")["ScaledObject"]["spec"]
+    (trigger,) = scaled["triggers"]
+    assert trigger["type"] == "kafka"
+    assert trigger["metadata"]["allowIdleConsumers"] == "false"
+    assert 1 <= scaled["minReplicaCount"] <= scaled["maxReplicaCount"]
+
+
+def test_nobody_but_who_scrapes_is_let_in_and_nothing_but_names_and_kafka_is_reached() -> None:
+    made = built("base")
+    policy = made["NetworkPolicy"]["spec"]
+    assert sorted(policy["policyTypes"]) == ["Egress", "Ingress"]
+    (entry,) = policy["ingress"]
+    assert entry["ports"] == [{"protocol": "TCP", "port": "http"}]
+    assert entry["from"], "an empty list lets everybody in"
+    ports = {(port["protocol"], port["port"]) for way in policy["egress"] for port in way["ports"]}
+    assert ports == {("UDP", 53), ("TCP", 53), ("TCP", 9092), ("TCP", 9093)}
+    servers = yaml.safe_load(made["ConfigMap"]["data"]["streamrnn.yaml"])["kafka"]["bootstrap_servers"]
+    assert ("TCP", int(servers.rpartition(":")[2])) in ports
+
+
 def test_the_rules_in_the_cluster_are_those_that_are_tested() -> None:
     found, expected = built("base")["PrometheusRule"]["spec"], yaml.safe_load(RULES.read_text())
     assert json.dumps(found, sort_keys=True) == json.dumps(expected, sort_keys=True)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.deploy.monitoring import DASHBOARD, RULES, VARIABLES, Prometheus, panels, queries, rules
-from tests.deploy.tools import DEPLOY, ROOT, run, said
+from tests.deploy.monitoring import DASHBOARD, RULES, VARIABLES, Prometheus, choices, panels, queries, rules
+from tests.deploy.tools import ROOT, run, said
 from tests.kafka.broker import Broker
 from tests.kafka.daemon import get, status
 from tests.kafka.plain_clients import write
@@ -120,18 +120,14 @@ def test_every_query_of_rules_and_dashboard_returns_data_of_a_worker_under_load(
                 while silent and time.monotonic() < deadline:
                     time.sleep(1.0)
                     silent = {who: query for who, query in silent.items() if not prometheus.answers(query)}
+                offered = [prometheus.label_values(*choice) for choice in choices()]
             exposed = get(world.port, "/metrics")[1]
         assert world.worker.stop() == 0
     finally:
         world.worker.end()
     assert silent == {}, f"no data for {len(silent)} of {len(queries())} queries"
+    assert offered == [["streamrnn"]]
 
     answer = run("promtool", "check", "metrics", given=exposed)
     assert answer.returncode == 0, said(answer)
     assert not answer.stderr, said(answer)
-
-
-def test_all_that_is_provisioned_in_compose_is_there() -> None:
-    text = (DEPLOY / "compose.yaml").read_text()
-    for mounted in re.findall(r"- (\./\S+?):/", text):
-        assert (DEPLOY / mounted).exists(), mounted

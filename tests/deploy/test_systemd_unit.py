@@ -54,7 +54,7 @@ def test_a_unit_is_started_when_its_state_is_there_and_says_until_then_what_it_w
     until(lambda: "127.0.0.1:1" in systemd.shows("away", "StatusText")[0])
     assert systemd.shows("away", "ActiveState", "SubState") == ["activating", "start"]
 
-    with (tmp_path / "pipe").open("wb", buffering=0) as pipe:
+    with (tmp_path / "pipe").open("r+b", buffering=0) as pipe:
         pipe.write(b"\n".join(records(20, 2)) + b"\n")
         until(lambda: systemd.shows("flows", "ActiveState", "SubState") == ["active", "running"])
         assert systemd.shows("flows", "StatusText") == ["every task runs"]
@@ -69,7 +69,7 @@ def test_a_unit_is_started_when_its_state_is_there_and_says_until_then_what_it_w
 
 def test_a_process_that_stands_still_is_killed_and_started_again(systemd: Systemd, tmp_path: Path) -> None:
     systemd.systemctl("start", "--no-block", "streamrnn@flows")
-    with (tmp_path / "pipe").open("wb", buffering=0):
+    with (tmp_path / "pipe").open("r+b", buffering=0):
         until(lambda: systemd.shows("flows", "ActiveState") == ["active"])
         os.kill(int(systemd.shows("flows", "MainPID")[0]), signal.SIGSTOP)
         until(lambda: systemd.shows("flows", "NRestarts") == ["1"])

@@ -1,5 +1,10 @@
 """The compiled loops make the same forecasts as the operations on arrays, learning included."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -15,6 +20,7 @@ from tests.engine.conftest import WAYS
 
 pytestmark = pytest.mark.usefixtures("on_the_host")
 
+ROOT = Path(__file__).resolve().parents[2]
 N, T = 12, 420
 HOUR = 3_600_000
 LIMIT = 1e-3  # of what the values differ by: half of it is what rounding does to learning in 400 steps
@@ -83,6 +89,14 @@ def test_without_a_compiler_the_loops_are_plain_python(monkeypatch: pytest.Monke
     def function() -> None: ...
 
     assert compiler.compiled(function) is function
+
+
+def test_where_the_system_forbids_code_made_at_run_time_there_is_no_compiler(tmp_path: Path) -> None:
+    (tmp_path / "numba.py").write_text("raise PermissionError('cannot allocate executable memory')")
+    said = "from streamrnn.engine.compiled.compiler import AVAILABLE; print(AVAILABLE)"
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    told = subprocess.run([sys.executable, "-c", said], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout == "False\n"
 
 
 @pytest.mark.parametrize("name", CELLS)

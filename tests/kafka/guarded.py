@@ -14,7 +14,7 @@ from tests.kafka.plain_clients import administrator
 
 TOPIC, GROUP, TRANSACTIONAL_ID = 2, 3, 5  # org.apache.kafka.common.resource.ResourceType
 LITERAL, PREFIXED = 3, 4
-OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8, "DescribeConfigs": 10}
+OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Alter": 7, "Describe": 8, "DescribeConfigs": 10}
 ALLOW = 3
 MODULES = "org.apache.kafka.common.security"
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")

@@ -1,37 +1,48 @@
 """With exactly the rights that docs/security.md lists the daemon works, without any one of them it says which."""
 
 import asyncio
+import re
+import shlex
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import count, pairwise
+from pathlib import Path
 
 import pytest
 
 from streamrnn.errors import FatalError
 from streamrnn.service import assembly
 from streamrnn.service.config import load_config
+from streamrnn.service.produce import produce
 from streamrnn.service.settings import Config
-from tests.kafka.guarded import GROUP, PREFIXED, TOPIC, TRANSACTIONAL_ID, GuardedBroker, Right, password
+from streamrnn.transport.csv_table import read_csv
+from streamrnn.transport.kafka_topics import prepare_topics
+from tests.kafka.daemon import ROOT
+from tests.kafka.guarded import GROUP, LITERAL, PREFIXED, TOPIC, TRANSACTIONAL_ID, GuardedBroker, Right, password
 from tests.kafka.plain_clients import read, write
 
 USERS = [f"user{i}" for i in range(24)]
 PATIENCE = 90.0
+DOCUMENT = ROOT / "docs" / "security.md"
+ROW = re.compile(r"^\| (\w+) \| (topic|group|transactional id)(, prefixed)? `([^`]+)`", re.MULTILINE)
+KINDS = {"topic": TOPIC, "group": GROUP, "transactional id": TRANSACTIONAL_ID}
 _user = count()
 
 
 def rights(config: Config) -> list[Right]:
-    """As docs/security.md has them, with every topic there already."""
-    topic = config.input.topic
-    assert config.anomalies.topic is not None
+    """The table of docs/security.md, with every topic there already."""
+    topic, state = config.input.topic, f"{config.app_id}-{config.input.topic}-state"
+    names = {
+        "I": topic,
+        "output.topic": config.output.topic,
+        "I.dead-letter": f"{topic}.dead-letter",
+        "anomalies.topic": f"{topic}.anomalies",
+        "A-I-state": state,
+        "A": config.app_id,
+        "A-I-": f"{config.app_id}-{topic}-",
+    }
     return [
-        Right("Read", TOPIC, topic),
-        Right("Write", TOPIC, config.output.topic),
-        Right("Read", TOPIC, config.output.topic),
-        Right("Write", TOPIC, f"{topic}.dead-letter"),
-        Right("Write", TOPIC, config.anomalies.topic),
-        Right("Write", TOPIC, f"{config.app_id}-{topic}-state"),
-        Right("Read", TOPIC, f"{config.app_id}-{topic}-state"),
-        Right("Read", GROUP, config.app_id),
-        Right("Write", TRANSACTIONAL_ID, f"{config.app_id}-{topic}-", PREFIXED),
+        Right(operation, KINDS[kind], names[name], PREFIXED if prefixed else LITERAL)
+        for operation, kind, prefixed, name in ROW.findall(DOCUMENT.read_text())
     ]
 
 
@@ -43,10 +54,11 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedBroker]
     running.kill()
 
 
-def prepared(guarded: GuardedBroker, unique: Callable[[str], str], *given: str) -> tuple[Config, str]:
-    """An application whose topics are all there, with records in its input, and a user without rights."""
+def application(guarded: GuardedBroker, unique: Callable[[str], str], *given: str) -> tuple[Config, str]:
+    """One that has an input, and a user without rights."""
     user, topic = USERS[next(_user)], unique("sensors")
-    config = load_config(
+    guarded.create_topic(topic)
+    return load_config(
         None,
         [
             f"app_id={unique('app')}", f"input.topic={topic}", f"output.topic={topic}.forecast",
@@ -57,9 +69,15 @@ def prepared(guarded: GuardedBroker, unique: Callable[[str], str], *given: str) 
             *given,
         ],
         {},
-    )  # fmt: skip
-    for name in (topic, f"{topic}.forecast", f"{topic}.dead-letter", f"{topic}.anomalies"):
-        guarded.create_topic(name)
+    ), user  # fmt: skip
+
+
+def prepared(guarded: GuardedBroker, unique: Callable[[str], str], *given: str) -> tuple[Config, str]:
+    """An application whose topics are all there, with records in its input."""
+    config, user = application(guarded, unique, *given)
+    topic = config.input.topic
+    for kind in ("forecast", "dead-letter", "anomalies"):
+        guarded.create_topic(f"{topic}.{kind}")
     guarded.create_topic(f"{config.app_id}-{topic}-state", configs={"cleanup.policy": "compact"})
     lines = [(b"a", b"%d" % (1000 if i == 150 else i % 7)) for i in range(200)]
     asyncio.run(write(guarded.bootstrap_servers, topic, [(b"a", b"no number"), *lines]))
@@ -101,9 +119,78 @@ def test_without_any_one_of_them_the_error_names_it(
 ) -> None:
     config, user = prepared(guarded, unique)
     given = rights(config)
+    assert len(given) == 9
     right = given.pop(missing)
     guarded.allow(user, given)
     with pytest.raises(FatalError) as raised:
         lived(guarded, config)
-    kind = {TOPIC: "topic", GROUP: "group", TRANSACTIONAL_ID: "transactional id"}[right.kind]
+    kind = {number: kind for kind, number in KINDS.items()}[right.kind]
     assert f"{right.operation} on {kind} {right.name}" in str(raised.value)
+
+
+def test_the_commands_of_the_document_give_the_rights_of_its_table() -> None:
+    given = set()
+    for command in re.findall(r"^    kafka-acls\.sh ((?:.*\\\n)*.*)", DOCUMENT.read_text(), re.MULTILINE):
+        words = shlex.split(command.replace("\\\n", ""))
+        options = list(pairwise(words))
+        (operation,) = [value for name, value in options if name == "--operation"]
+        pattern = PREFIXED if ("--resource-pattern-type", "prefixed") in options else LITERAL
+        for name, value in options:
+            if kind := KINDS.get(name.removeprefix("--").replace("-", " ")):
+                given.add(Right(operation, kind, value, pattern))
+    named = load_config(None, ["app_id=streamrnn", "input.topic=sensors", "output.topic=sensors.forecast"], {})
+    assert given == {right for right in rights(named) if not right.name.endswith(".anomalies")}
+
+
+def test_with_create_and_alter_besides_the_first_start_makes_the_topics_and_the_state_grows_with_the_input(
+    guarded: GuardedBroker, unique: Callable[[str], str]
+) -> None:
+    config, user = application(guarded, unique)
+    settings = assembly.kafka_settings(config)
+    guarded.allow(user, rights(config))
+    for name in (f"{settings.input_topic}.forecast", f"{settings.input_topic}.anomalies"):
+        with pytest.raises(FatalError, match=f"needs the right Create on topic {name}, or: kafka-topics"):
+            asyncio.run(prepare_topics(settings))
+        guarded.allow(user, [Right("Create", TOPIC, name)])
+    guarded.allow(
+        user, [Right("Create", TOPIC, settings.dead_letter_topic), Right("Create", TOPIC, settings.state_topic)]
+    )
+    assert asyncio.run(prepare_topics(settings)).state_partitions == 1
+
+    guarded.add_partitions(settings.input_topic, 2)
+    with pytest.raises(FatalError, match=f"needs the right Alter on topic {settings.state_topic}"):
+        asyncio.run(prepare_topics(settings))
+    guarded.allow(user, [Right("Alter", TOPIC, settings.state_topic)])
+    assert asyncio.run(prepare_topics(settings)).state_partitions == 2
+
+
+def test_state_is_dropped_with_what_run_needs(guarded: GuardedBroker, unique: Callable[[str], str]) -> None:
+    config, user = prepared(guarded, unique)
+    guarded.allow(user, rights(config))
+    lived(guarded, config)
+
+    async def dropped() -> bool:
+        store = assembly.state_store(config)
+        (partition,) = await store.partitions()
+        return await store.drop(partition)
+
+    assert asyncio.run(dropped())
+
+
+def test_a_table_is_produced_with_write_on_the_input_and_nothing_else(
+    guarded: GuardedBroker, unique: Callable[[str], str], tmp_path: Path
+) -> None:
+    config, user = application(guarded, unique)
+    file = tmp_path / "table.csv"
+    file.write_text("time,a\n2024-01-01 00:00,1\n2024-01-01 01:00,2\n")
+
+    async def produced() -> int:
+        return await produce(
+            assembly.kafka_settings(config), read_csv(file, None),
+            stem="table", multivariate=False, speed=None, on_rows=lambda _: None,
+        )  # fmt: skip
+
+    with pytest.raises(FatalError, match=f"needs the right Write on topic {config.input.topic}"):
+        asyncio.run(produced())
+    guarded.allow(user, [Right("Write", TOPIC, config.input.topic)])
+    assert asyncio.run(produced()) == 2

@@ -420,6 +420,12 @@ def test_no_error_shows_a_secret(value: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_secret_after_a_colon_where_an_equals_sign_belongs_is_not_shown() -> None:
+    with pytest.raises(ConfigError, match=r"--set 'kafka\.security\.password': names no key and value") as caught:
+        load_config(None, ["kafka.security.password: hunter2"], {})
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_secret_of_digits_is_a_text() -> None:
     environ = {"STREAMRNN__KAFKA__SECURITY__PASSWORD": "12345"}
     section = "kafka.security={protocol: SASL_SSL, mechanism: PLAIN, username: bob}"

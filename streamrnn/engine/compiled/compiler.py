@@ -7,7 +7,7 @@ try:
     from numba import config, njit
 
     AVAILABLE = not config.DISABLE_JIT  # type: ignore[attr-defined]  # numba's own switch: NUMBA_DISABLE_JIT=1
-except ImportError:  # the extra `compiled` is not installed
+except (ImportError, PermissionError):  # the extra `compiled` is not installed, or code made at run time is forbidden
     AVAILABLE = False
 
 F = TypeVar("F", bound=Callable[..., Any])
