@@ -1,6 +1,6 @@
 """All figures of speed, in one run: `make benchmark`. They are printed and written into docs/performance.md.
 
-    python -m benchmarks.end_to_end [--only throughput rivals latency profile snapshots recovery] [--write docs/performance.md]
+    python -m benchmarks.end_to_end [--only throughput rivals latency profile snapshots recovery] [--write PAGE]
 
 Each part is a program of its own beside this one, which says what it measures and how. The parts run one after the
 other, so that none disturbs another; nothing else should run on the machine.

@@ -26,7 +26,7 @@ def draw(path: Path, cases: dict[str, float], others: dict[str, float]) -> None:
     bars = axes.barh([name for name, *_ in rows], [rate for _, rate, _ in rows], color=[color for *_, color in rows])
     axes.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize=8)
     axes.set_xscale("log")
-    axes.set_xlim(right=4 * max(rate for _, rate, _ in rows))
+    axes.set_xlim(left=100, right=4 * max(rate for _, rate, _ in rows))
     axes.set_title(
         "Forecasts a second, exactly once; dark: streamrnn, light: others, grey: the client's limit", loc="left"
     )
