@@ -1,6 +1,7 @@
 """What is handed out: a wheel and a source distribution, built here and looked into."""
 
 import email
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LARGE = 1 << 20  # bytes that no file of the source needs
+WITHOUT_MATPLOTLIB = """
+import importlib.util
+from streamrnn.cli import main
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *package: None if name == "matplotlib" else find_spec(name, *package)
+main()
+"""
 PYTHON = "Programming Language :: Python :: "
 
 
@@ -69,3 +77,13 @@ def test_a_version_of_python_is_named_only_where_the_tests_run_with_it() -> None
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
     assert named == re.findall(r'python-version: "([\d.]+)"', workflow)
     assert project["requires-python"] == f">={named[0]}"
+
+
+def test_without_the_extra_plot_the_demo_says_how_to_get_it_and_ends_well(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_MATPLOTLIB, "demo", "--once", "--plot", "nothing.png"]
+    told = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert told.returncode == 0, told.stderr
+    assert "`pip install 'streamrnn[plot]'` brings it" in told.stdout
+    assert list(tmp_path.iterdir()) == []
