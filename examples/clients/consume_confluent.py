@@ -34,10 +34,11 @@ def consume(bootstrap_servers: str, topic: str, group: str, count: int | None) -
                 continue
             if (error := record.error()) is not None:
                 raise KafkaException(error)
-            if record.value() is None:
-                print(f"{record.key().decode()} was forgotten")
+            key, value = record.key() or b"", record.value()
+            if value is None:
+                print(f"{key.decode()} was forgotten")
             else:
-                show(json.loads(record.value()))
+                show(json.loads(value))
             seen += 1
     finally:
         consumer.close()
