@@ -24,6 +24,7 @@ from streamrnn.cli_options import configured, load, out
 from streamrnn.cli_state import state
 from streamrnn.errors import ConfigError, StreamRNNError
 from streamrnn.service.allocation import keep_freed_memory
+from streamrnn.service.compute import still_computing
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,23 +35,33 @@ PLOT_ROWS = 240
 def main() -> NoReturn:
     """The entry point. Every foreseen error ends in one message on stderr and the contract's exit code."""
     keep_freed_memory()
+    code = _done()
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+    if still_computing():  # it compiles, say, for a minute, and nothing can make it stop
+        os._exit(code)
+    sys.exit(code)
+
+
+def _done() -> int:
+    """Do what the command line asks for; the exit code."""
     try:
         commands(prog_name="streamrnn", standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        sys.exit(WRONG_USAGE)
+        return WRONG_USAGE
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(FAILED)
+        return FAILED
     except ConfigError as error:
         _complain(error)
-        sys.exit(WRONG_USAGE)
+        return WRONG_USAGE
     except StreamRNNError as error:
         _complain(error)
-        sys.exit(FAILED)
+        return FAILED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(FAILED)
-    sys.exit(DONE)
+        return FAILED
+    return DONE
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 118})
