@@ -2,7 +2,7 @@
 
 The products of matrices stay as they are. What stands between them is a function of arrays of one shape (a bias is
 broadcast) without an index, which CuPy's `fuse` makes one kernel of. The equations are those of `cells.py`, in whose
-names they are quoted. A kernel reads its first arguments and fills its last.
+names they are quoted, in the same order of operations. A kernel reads its first arguments and fills its last.
 
 Axes as in `cells.py`: B rows, H hidden units.
 """
@@ -87,7 +87,7 @@ def _gru_kernels(xp: ModuleType, _: float) -> tuple[Kernel, Kernel]:
 
     def backward(
         dh_next: Array,
-        h: Array,
+        h_next: Array,
         r: Array,
         z: Array,
         m: Array,
@@ -100,11 +100,13 @@ def _gru_kernels(xp: ModuleType, _: float) -> tuple[Kernel, Kernel]:
         dhn: Array,
         kept: Array,
     ) -> None:
-        dn = dh_next * (1.0 - z) * (1.0 - n * n)  # h' = (1 - z) n + z h, n = tanh(...)
-        dr = dn * m * r * (1.0 - r)  # r = sigmoid(...)
-        dz = dh_next * (h - n) * z * (1.0 - z)  # z = sigmoid(...)
+        through = dh_next * (1.0 - z)  # h' = n + z (h - n)
+        dz = through * (h_next - n)  # z = sigmoid(...)
+        dn = through * (1.0 - n * n)  # n = tanh(...)
+        dm = dn * r
+        dr = dm * m * (1.0 - r)  # r = sigmoid(...)
         dxr[...], dxz[...], dxn[...] = dr, dz, dn
-        dhr[...], dhz[...], dhn[...] = dr, dz, dn * r
+        dhr[...], dhz[...], dhn[...] = dr, dz, dm
         kept[...] = dh_next * z
 
     return forward, backward
@@ -155,12 +157,16 @@ def _lstm_kernels(xp: ModuleType, limit: float) -> tuple[Kernel, Kernel]:
         do: Array,
         dc: Array,
     ) -> None:
-        through = dc + dh_next * o * (1.0 - k * k)  # h' = o k, k = tanh(c')
+        dk = dh_next * o  # h' = o k
+        do[...] = dk * k * (1.0 - o)  # o = sigmoid(...)
+        through = dc + dk * (1.0 - k * k)  # k = tanh(c')
         if limit < math.inf:
             through = through * (xp.absolute(c_next) < limit)
-        di[...], df[...] = through * g * i * (1.0 - i), through * c * f * (1.0 - f)  # c' = f c + i g
-        dg[...], do[...] = through * i * (1.0 - g * g), dh_next * k * o * (1.0 - o)
-        dc[...] = through * f
+        into_g, kept = through * i, through * f  # c' = f c + i g
+        di[...] = into_g * g * (1.0 - i)  # i, f = sigmoid(...)
+        df[...] = kept * c * (1.0 - f)
+        dg[...] = into_g * (1.0 - g * g)  # g = tanh(...)
+        dc[...] = kept
 
     return forward, backward
 
@@ -195,15 +201,15 @@ def _gru_backward(
     dh_next: Array,
     ds: Array,
     state: Array,
-    _state_next: Array,
+    state_next: Array,
     tape: Array,
     dxw: Array,
     grads: Parameters,
     room: Room,
 ) -> None:
     dh, kept = ds[0], room.spare[0]
-    kernel(dh_next, state[0], *tape, *dxw, *room.d_hu, kept)
-    grads["c"] += room.d_hu[2].sum(0)
+    kernel(dh_next, state_next[0], *tape, *dxw, *room.d_hu, kept)
+    grads["c"] += room.ones @ room.d_hu[2]
     product_backward(room.d_hu, state[0], dh, grads, room)
     dh += kept
 
