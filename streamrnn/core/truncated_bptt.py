@@ -24,7 +24,7 @@ class WindowGradients:
     """What one window taught."""
 
     loss: float
-    parameters: Parameters  # dL/dθ, the same names as the parameters
+    parameters: Parameters  # dL/dθ, the same names as the parameters, in their order
     inputs: Array  # dL/dx (T, B, ..) of those inputs for which it was asked
     state: Array  # the state after the window (B, S)
 
@@ -176,7 +176,8 @@ def window_gradients(
         grads, d_hidden = output_backward(p, after, d_output)
         d_hidden = d_hidden.reshape(states[1:, 0].shape)
         of_cell, d_inputs, _ = backward_window(cell, p, x, states, tapes, d_hidden, columns=columns)
-        blocks.append(WindowGradients(loss, grads | of_cell, d_inputs, by_row(states[T])))
+        grads |= of_cell
+        blocks.append(WindowGradients(loss, {name: grads[name] for name in p}, d_inputs, by_row(states[T])))
     return blocks[0] if len(blocks) == 1 else _joined(blocks)
 
 

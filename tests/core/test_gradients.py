@@ -23,7 +23,7 @@ from streamrnn.core.cells import (
     relu_forward,
     with_ones,
 )
-from streamrnn.core.truncated_bptt import forward_window, window_gradients
+from streamrnn.core.truncated_bptt import BLOCK, forward_window, window_gradients
 from tests.core.finite_differences import numeric, relative_error
 
 
@@ -169,3 +169,30 @@ def test_a_limit_that_is_never_met_changes_nothing() -> None:
         free = states_of(CELLS[cell], p, inputs, state)
         held = states_of(bounded(CELLS[cell]), p, inputs, state)
         np.testing.assert_array_equal(held, np.clip(free, -50, 50))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_come_in_the_order_of_the_parameters(cell: str) -> None:
+    """In which a snapshot has the weights that they made."""
+    p, *given_ = world(cell, 1, 2, 3, 2, 4, 1)
+    assert list(window_gradients(CELLS[cell], p, *given_).parameters) == list(p)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_window_in_blocks_of_rows_teaches_what_its_rows_teach(cell: str) -> None:
+    H, B = 128, 2 * BLOCK // 128 + 5
+    p, inputs, state, target, weight = world(cell, 2, 3, B, 2, H, 1)
+    weight[:, : B // 3] = 0.0  # blocks that count for more and for less
+    made = window_gradients(CELLS[cell], p, inputs, state, target, weight, slice(None))
+    counted, loss, total = (weight > 0).sum(), 0.0, {name: 0.0 * value for name, value in p.items()}
+    for rows in np.array_split(np.arange(B), 7):
+        w = weight[:, rows]
+        part = window_gradients(CELLS[cell], p, inputs[:, rows], state[rows], target[:, rows], w, slice(None))
+        share = (w > 0).sum() / counted
+        loss += share * part.loss
+        total = {name: total[name] + share * part.parameters[name] for name in p}
+        np.testing.assert_allclose(made.state[rows], part.state, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(made.inputs[:, rows], share * part.inputs, rtol=1e-8, atol=1e-14)
+    assert made.loss == pytest.approx(loss, rel=1e-10)
+    for name in p:
+        np.testing.assert_allclose(made.parameters[name], total[name], rtol=1e-8, atol=1e-12)
