@@ -12,7 +12,7 @@ MINUTES ?= 5
 COUNT := benchmarks/rivals/kafka_streams
 
 .PHONY: demo test test-fast test-deploy test-examples test-gpu chaos chaos-hour fuzz format lint types lock audit
-.PHONY: benchmark benchmark-gpu rivals docs clean
+.PHONY: benchmark benchmark-core benchmark-gpu rivals docs clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -90,6 +90,9 @@ audit: $(VENV)/.installed-lock  ## known vulnerabilities in what the container h
 
 benchmark: $(READY)
 	$(BIN)/python -m benchmarks.end_to_end --write docs/performance.md
+
+benchmark-core: $(READY) .venv-rivals/.installed  ## a step and an update beside PyTorch's and beside sgemm
+	$(BIN)/python -m benchmarks.core --write docs/network.md
 
 benchmark-gpu: $(READY)  ## forecasts a second on the CPU and on a CUDA device, and the batch from which the device wins
 	$(BIN)/python -m benchmarks.gpu

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from streamrnn.core.encoder_decoder import EncoderDecoder as EncoderDecoder
     from streamrnn.core.feedback import generate as generate
     from streamrnn.core.network import Network as Network
+    from streamrnn.core.stepper import Stepper as Stepper
     from streamrnn.network_file import load_network as load_network
     from streamrnn.network_file import save_network as save_network
 
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "EncoderDecoder": "streamrnn.core.encoder_decoder",
     "Network": "streamrnn.core.network",
+    "Stepper": "streamrnn.core.stepper",
     "generate": "streamrnn.core.feedback",
     "load_network": "streamrnn.network_file",
     "save_network": "streamrnn.network_file",
 }
 
-__all__ = ["EncoderDecoder", "Network", "__version__", "generate", "load_network", "save_network"]
+__all__ = ["EncoderDecoder", "Network", "Stepper", "__version__", "generate", "load_network", "save_network"]
 
 
 def __getattr__(name: str) -> Any:

@@ -45,6 +45,11 @@ def _of_numpy_alone(item: pytest.Item) -> bool:
     return "on_the_host" in getattr(item, "fixturenames", ()) or chosen_for.get("each_step") == "loops"
 
 
+@pytest.fixture
+def on_the_host() -> None:
+    """For what only NumPy's arrays can do: not collected for other backends."""
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("STREAMRNN__")]:

@@ -172,6 +172,8 @@ def fuse(*given: Callable[..., Any], **_: str) -> Any:
     def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
         def fused(*arrays: Any) -> Any:
             made = function(*(_Traced(each._held) if isinstance(each, ndarray) else each for each in arrays))
+            if made is None:  # what it made it has written into its arguments
+                return None
             results = made if isinstance(made, tuple) else (made,)
             whole = tuple(ndarray(each._held) for each in results)
             return whole if isinstance(made, tuple) else whole[0]
@@ -206,6 +208,11 @@ def where(condition: Any, *given: Any) -> Any:
     if not given:
         traffic.out += 1
     return _on_device(np.where(_operand(condition), *(_operand(each) for each in given)))
+
+
+def copyto(target: ndarray, given: Any, where: Any = True) -> None:
+    """Copies on the device, where a condition holds."""
+    np.copyto(_operand(target), _operand(given), where=_operand(where))
 
 
 class ufunc:  # noqa: N801 (as in CuPy)
@@ -331,8 +338,7 @@ for _name, _made in UNARY.items():
     setattr(ndarray, f"__{_name}__", _unary(_made))
 
 strict: Any = ModuleType("strict_arrays")  # what stands for CuPy: a module of its own, found by its arrays' type
-for _made in (ndarray, fuse, asarray, array, argsort, where):
-    setattr(strict, _made.__name__, _made)
+strict.__dict__.update({each.__name__: each for each in (ndarray, fuse, asarray, array, argsort, copyto, where)})
 strict.__dict__.update({name: ufunc(name) for name in ELEMENTWISE})
 strict.__dict__.update({name: _function(name) for name in (*OF_ARRAYS, *READING)})
 strict.__dict__.update({name: getattr(np, name) for name in BORROWED})

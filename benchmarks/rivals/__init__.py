@@ -10,12 +10,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 INSTALL = ["make", "-C", str(ROOT), "rivals"]
 
-_PYTHON = str(ROOT / ".venv-rivals" / "bin" / "python")
+PYTHON = str(ROOT / ".venv-rivals" / "bin" / "python")
 _JAVA = ROOT / "benchmarks" / "rivals" / "kafka_streams" / "target"
 
 COMMANDS = {
-    "quix_river": [_PYTHON, "-m", "benchmarks.rivals.quix_river"],
-    "quix_river_11": [_PYTHON, "-m", "benchmarks.rivals.quix_river", "--lags", "11"],
-    "quix_deep_river": [_PYTHON, "-m", "benchmarks.rivals.quix_deep_river"],
+    "quix_river": [PYTHON, "-m", "benchmarks.rivals.quix_river"],
+    "quix_river_11": [PYTHON, "-m", "benchmarks.rivals.quix_river", "--lags", "11"],
+    "quix_deep_river": [PYTHON, "-m", "benchmarks.rivals.quix_deep_river"],
     "kafka_streams": ["java", "-cp", f"{_JAVA}/classes:{_JAVA}/dependency/*", "rivals.Count"],
 }

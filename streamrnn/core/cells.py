@@ -1,15 +1,20 @@
 """Recurrent cells: one step forward, and the same step backward, line by line in reverse.
 
-A cell splits its step so that the input side of all steps of a sequence can be one product:
+The input's side of a step is the same for all cells, and not theirs:
 
-    xw = x W + b            for all steps at once, by the caller
-    s' = forward(p, xw, s)  step after step
+    q = stepping(cell, p, B)            once for many steps
+    xw = [x, 1] Wb                      x W + b, by the caller
+    forward(q, xw, s, s', tape)
 
-The state s (B, S) is one array whose first H columns are the hidden state h, which is what the cell shows. For most
-cells that is all of it, S = H; the LSTM's memory c is the other half, S = 2H.
+The state s (C, B, H) begins with the hidden state h, which is what the cell shows. For most cells that is all of it,
+C = 1; the LSTM's memory c is its second part.
 
-Axes: B rows, D inputs, H hidden units, G gates. Parameters of every cell: W (G, D, H), U (G, H, H), b (G, H). With
-gates first, the numbers of each lie together, and what is done to them runs over one block.
+A step makes no arrays: it fills those that its caller has. Its tape holds what backward needs of forward's
+intermediate values, K arrays (B, H) one behind the other, in which they are also computed.
+
+Axes: B rows, D inputs, H hidden units, G gates. Parameters of every cell: W (G, D, H), U (G, H, H), b (G, H). Gates
+and parts come first, so that the numbers of each lie together, and what is done to them runs over one block; for the
+same reason forward has the gates that are sigmoids before the others.
 """
 
 import math
@@ -21,79 +26,202 @@ import numpy as np
 
 from streamrnn.core.backend import Array, Parameters, array_module
 
-Tape = tuple[Array, ...]  # what backward needs of forward's intermediate values
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Where backward computes what nobody reads after its step; `room_for` makes it."""
+
+    U_T: Array  # (G, H, H) each gate's U transposed: the product with a view of U takes half as long again
+    W_T: Array  # (G, H, ..) the same of W, for those of the inputs whose gradient is wanted
+    d_xw: Array  # (G, B, H)
+    d_hu: Array  # (G, B, H)
+    d_h: Array  # (G, B, H) by gate
+    d_x: Array  # (G, B, ..) by gate
+    U_step: Array  # (G, H, H) dL/dU of the step
+    Wb_step: Array  # (G, D + 1, H)
+    spare: Array  # (G, B, H)
+    met: Array  # (B, H) bool: where a limit is
+    ones: Array  # (B,) the product with them is the sum over rows
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
     """The functions of one kind of cell.
 
-    forward(p, xw (G, B, H), s (B, S)) -> s' (B, S), tape
-    backward(p, ds' (B, S), s (B, S), tape, grads) -> dxw (G, B, H), ds (B, S); adds dU (and other recurrent
-    parameters' gradients) to grads. W and b get theirs from dxw, again for all steps at once, by the caller.
+    forward(q, xw (G, B, H), s (C, B, H), s' (C, B, H), tape (K, B, H)) fills s' and the tape.
+    backward(dh' (B, H), ds (C, B, H), s, s', tape, dxw (G, B, H), grads, room) fills dxw and adds dU (and other
+    recurrent parameters' gradients) to grads. ds comes with what the loss says of s' behind h', and goes as dL/ds.
+    W and b get their gradients from dxw, by the caller.
     """
 
     name: str
-    gates: int
-    states: int  # S / H
-    forward: Callable[[Parameters, Array, Array], tuple[Array, Tape]]
-    backward: Callable[[Parameters, Array, Array, Tape, Parameters], tuple[Array, Array]]
+    gates: int  # G
+    states: int  # C
+    kept: int  # K
+    sigmoids: tuple[int, ...]  # which gates are
+    forward: Callable[[Parameters, Array, Array, Array, Array], None]
+    backward: Callable[[Array, Array, Array, Array, Array, Array, Parameters, Room], None]
 
 
-def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)) as (1 + tanh(x / 2)) / 2, in place: never overflows, and tanh is vectorised."""
-    x *= 0.5
+def by_part(rows: Array, H: int) -> Array:
+    """States as they are stored, (B, S) with S = C·H, as the cells have them, (C, B, H)."""
+    B, S = rows.shape
+    return array_module(rows).ascontiguousarray(rows.reshape(B, S // H, H).transpose(1, 0, 2))
+
+
+def by_row(parts: Array) -> Array:
+    """The inverse of by_part."""
+    C, B, H = parts.shape
+    return parts.transpose(1, 0, 2).reshape(B, C * H)
+
+
+def stepping(cell: Cell, p: Parameters, B: int) -> Parameters:
+    """Parameters as forward takes them for steps of so many rows: done once, what each step would have to do.
+
+    W and b are one matrix Wb (G, D + 1, H), for inputs that end in a 1. In Wb and U gates that are sigmoids come
+    first, and halved, which is exact: see sigmoid_of_double. A vector c is written out for each row.
+    """
+    xp = array_module(p["U"])
+
+    def ordered(matrices: Array) -> Array:
+        others = (gate for gate in range(cell.gates) if gate not in cell.sigmoids)
+        halved = [0.5 * matrices[gate] for gate in cell.sigmoids]
+        return xp.stack([*halved, *(matrices[gate] for gate in others)])
+
+    made = {"Wb": ordered(xp.concatenate([p["W"], p["b"][:, None]], axis=1)), "U": ordered(p["U"])}
+    return made if "c" not in p else made | {"c": xp.tile(p["c"], (B, 1))}
+
+
+def tapes_for(cell: Cell, T: int, like: Array) -> list[Array]:
+    """A tape (K, B, H) for each of so many steps of states like this one (C, B, H), still empty."""
+    xp, shape = array_module(like), (cell.kept, *like.shape[1:])
+    return [xp.empty(shape, like.dtype) for _ in range(T)]
+
+
+def room_for(p: Parameters, B: int, columns: slice) -> Room:
+    """Room for backward steps of so many rows with these parameters; columns: the inputs whose gradient is wanted."""
+    U, W = p["U"], p["W"][:, columns]
+    xp, (G, H, _), D = array_module(U), U.shape, p["W"].shape[1]
+
+    def empty(*shape: int) -> Array:
+        return xp.empty(shape, U.dtype)
+
+    return Room(
+        U_T=xp.ascontiguousarray(U.transpose(0, 2, 1)),
+        W_T=xp.ascontiguousarray(W.transpose(0, 2, 1)),
+        d_xw=empty(G, B, H),
+        d_hu=empty(G, B, H),
+        d_h=empty(G, B, H),
+        d_x=empty(G, B, W.shape[1]),
+        U_step=empty(G, H, H),
+        Wb_step=empty(G, D + 1, H),
+        spare=empty(G, B, H),
+        met=xp.empty((B, H), bool),
+        ones=xp.ones(B, U.dtype),
+    )
+
+
+def with_ones(x: Array) -> Array:
+    """Inputs (..., D) with a 1 behind the last, so that one product gives x W + b: (..., D + 1)."""
+    *shape, D = x.shape
+    made = array_module(x).ones((*shape, D + 1), x.dtype)
+    made[..., :D] = x
+    return made
+
+
+def one_step(cell: Cell, p: Parameters, x: Array, state: Array) -> tuple[Array, Array]:
+    """A step into arrays of its own: x (B, D), s (C, B, H) -> s' (C, B, H) and the tape (K, B, H)."""
+    q, (tape,) = stepping(cell, p, len(x)), tapes_for(cell, 1, state)
+    after = array_module(state).empty_like(state)
+    cell.forward(q, with_ones(x) @ q["Wb"], state, after, tape)
+    return after, tape
+
+
+def sigmoid_of_double(x: Array) -> None:
+    """1 / (1 + exp(-2x)) as (1 + tanh(x)) / 2, in place: never overflows, and tanh is vectorised."""
     array_module(x).tanh(x, out=x)
     x *= 0.5
     x += 0.5
-    return x
 
 
-def tanh_forward(p: Parameters, xw: Array, h: Array) -> tuple[Array, Tape]:
+def slope_of_tanh(t: Array, out: Array) -> Array:
+    """dt/da = 1 - t² of t = tanh(a)."""
+    xp = array_module(t)
+    xp.multiply(t, t, out=out)
+    return xp.subtract(1.0, out, out=out)
+
+
+def product_backward(d_hu: Array, h: Array, dh: Array, grads: Parameters, room: Room) -> None:
+    """The gradient of hu = h U: of d_hu (G, B, H) that of U, added to grads, and dh (B, H)."""
+    xp = array_module(h)
+    grads["U"] += xp.matmul(h.T, d_hu, out=room.U_step)
+    xp.matmul(d_hu, room.U_T, out=room.d_h).sum(0, out=dh)
+
+
+def tanh_forward(q: Parameters, xw: Array, state: Array, state_next: Array, _tape: Array) -> None:
     """One step of the textbook's cell (Elman 1990).
 
         h' = tanh(x W + b + h U)
 
-    xw = x W + b (1, B, H), h (B, H) -> h' (B, H) and the tape.
+    xw = x W + b (1, B, H), h (1, B, H) -> h' (1, B, H). The tape is empty: h' is enough.
     """
-    a = h @ p["U"][0]
-    a += xw[0]
-    h_next = array_module(a).tanh(a, out=a)
-    return h_next, (h_next,)
+    xp = array_module(state)
+    a = xp.matmul(state, q["U"], out=state_next)
+    a += xw
+    xp.tanh(a, out=state_next)
 
 
-def tanh_backward(p: Parameters, dh_next: Array, h: Array, tape: Tape, grads: Parameters) -> tuple[Array, Array]:
-    """The gradient of tanh_forward: dh' (B, H) -> dxw (1, B, H), dh (B, H)."""
-    (h_next,) = tape
-    da = dh_next * (1.0 - h_next * h_next)  # h' = tanh(a)
-    grads["U"][0] += h.T @ da  # a = xw + h U
-    return da[None], da @ p["U"][0].T
+def tanh_backward(
+    dh_next: Array,
+    ds: Array,
+    state: Array,
+    state_next: Array,
+    _tape: Array,
+    dxw: Array,
+    grads: Parameters,
+    room: Room,
+) -> None:
+    """The gradient of tanh_forward: dh' (B, H) -> dxw (1, B, H), ds (1, B, H)."""
+    slope_of_tanh(state_next, out=dxw)
+    dxw *= dh_next  # h' = tanh(a)
+    product_backward(dxw, state[0], ds[0], grads, room)  # a = xw + h U
 
 
-def relu_forward(p: Parameters, xw: Array, h: Array, limit: float = math.inf) -> tuple[Array, Tape]:
+def relu_forward(
+    q: Parameters, xw: Array, state: Array, state_next: Array, _tape: Array, limit: float = math.inf
+) -> None:
     """One step of rectified units (Nair and Hinton 2010), clipped where there is a limit (Hannun et al. 2014).
 
         h' = min(max(0, x W + b + h U), limit)
 
-    xw = x W + b (1, B, H), h (B, H) -> h' (B, H) and the tape.
+    xw = x W + b (1, B, H), h (1, B, H) -> h' (1, B, H). The tape is empty: h' is enough.
     """
-    a = h @ p["U"][0]
-    a += xw[0]
-    h_next = array_module(a).clip(a, 0.0, limit, out=a)
-    return h_next, (h_next,)
+    xp = array_module(state)
+    a = xp.matmul(state, q["U"], out=state_next)
+    a += xw
+    xp.clip(a, 0.0, limit, out=state_next)
 
 
 def relu_backward(
-    p: Parameters, dh_next: Array, h: Array, tape: Tape, grads: Parameters, limit: float = math.inf
-) -> tuple[Array, Array]:
-    """The gradient of relu_forward: dh' (B, H) -> dxw (1, B, H), dh (B, H)."""
-    (h_next,) = tape
-    da = dh_next * ((h_next > 0.0) & (h_next < limit))  # h' = min(max(0, a), limit)
-    grads["U"][0] += h.T @ da  # a = xw + h U
-    return da[None], da @ p["U"][0].T
+    dh_next: Array,
+    ds: Array,
+    state: Array,
+    state_next: Array,
+    _tape: Array,
+    dxw: Array,
+    grads: Parameters,
+    room: Room,
+    limit: float = math.inf,
+) -> None:
+    """The gradient of relu_forward: dh' (B, H) -> dxw (1, B, H), ds (1, B, H)."""
+    xp, da, h_next = array_module(state), dxw[0], state_next[0]
+    da[...] = dh_next  # h' = min(max(0, a), limit)
+    xp.copyto(da, 0.0, where=xp.less_equal(h_next, 0.0, out=room.met))
+    xp.copyto(da, 0.0, where=xp.greater_equal(h_next, limit, out=room.met))
+    product_backward(dxw, state[0], ds[0], grads, room)  # a = xw + h U
 
 
-def gru_forward(p: Parameters, xw: Array, h: Array) -> tuple[Array, Tape]:
+def gru_forward(q: Parameters, xw: Array, state: Array, state_next: Array, tape: Array) -> None:
     """One step of a gated recurrent unit (Cho et al. 2014; reset gate after the product, as in cuDNN).
 
         r = sigmoid(x Wr + br + h Ur)
@@ -101,42 +229,45 @@ def gru_forward(p: Parameters, xw: Array, h: Array) -> tuple[Array, Tape]:
         n = tanh(x Wn + bn + r * (h Un + c))
         h' = (1 - z) * n + z * h
 
-    xw = x W + b (3, B, H) in the order r, z, n; h (B, H) -> h' (B, H) and the tape.
+    xw = x W + b (3, B, H) in the order r, z, n; h (1, B, H) -> h' (1, B, H) and the tape r, z, m = h Un + c, n.
     """
-    hu = h @ p["U"]  # (3, B, H)
-    hu[:2] += xw[:2]
-    r, z = sigmoid(hu[:2])
-    m = hu[2]
-    m += p["c"]  # h Un + c
-    n = r * m
+    xp, h, h_next = array_module(state), state[0], state_next[0]
+    rz, (r, z, m, n) = tape[:2], tape
+    xp.matmul(h, q["U"], out=tape[:3])  # h U
+    rz += xw[:2]
+    sigmoid_of_double(rz)
+    m += q["c"]
+    xp.multiply(r, m, out=n)
     n += xw[2]
-    array_module(n).tanh(n, out=n)
-    h_next = h - n
+    xp.tanh(n, out=n)
+    xp.subtract(h, n, out=h_next)
     h_next *= z
     h_next += n  # n + z (h - n)
-    return h_next, (r, z, n, m)
 
 
-def gru_backward(p: Parameters, dh_next: Array, h: Array, tape: Tape, grads: Parameters) -> tuple[Array, Array]:
-    """The gradient of gru_forward: dh' (B, H) -> dxw (3, B, H), dh (B, H)."""
-    r, z, n, m = tape
-    xp = array_module(h)
-    dxw = xp.empty((3, *h.shape), h.dtype)
-    dn = dh_next * (1.0 - z)  # h' = (1 - z) n + z h
-    dn *= 1.0 - n * n  # n = tanh(...)
-    dxw[2] = dn  # ... + xw_n
-    dxw[1] = dh_next * (h - n) * z * (1.0 - z)  # z = sigmoid(...)
-    dxw[0] = dn * m * r * (1.0 - r)  # r = sigmoid(...)
-    dhu = dxw.copy()
-    dhu[2] *= r  # ... + r m
-    grads["U"] += h.T @ dhu  # hu = h U
-    grads["c"] += dhu[2].sum(0)  # m = h Un + c
-    dh = (dhu @ p["U"].transpose(0, 2, 1)).sum(0)
-    dh += dh_next * z
-    return dxw, dh
+def gru_backward(
+    dh_next: Array, ds: Array, state: Array, state_next: Array, tape: Array, dxw: Array, grads: Parameters, room: Room
+) -> None:
+    """The gradient of gru_forward: dh' (B, H) -> dxw (3, B, H), ds (1, B, H)."""
+    xp, h, h_next, dh = array_module(state), state[0], state_next[0], ds[0]
+    (r, z, m, n), (dr, dz, dm), dn, spare = tape, room.d_hu, dxw[2], room.spare[0]
+    xp.subtract(1.0, z, out=dn)
+    dn *= dh_next
+    xp.subtract(h_next, n, out=dz)
+    dz *= dn  # h' = n + z (h - n), z = sigmoid(...): dh' (h - n) z (1 - z)
+    dn *= slope_of_tanh(n, out=spare)  # n = tanh(...)
+    xp.multiply(dn, r, out=dm)  # ... + r m
+    xp.multiply(dm, m, out=dr)
+    dr *= xp.subtract(1.0, r, out=spare)  # r = sigmoid(...): dn m r (1 - r)
+    dxw[:2] = room.d_hu[:2]
+    grads["c"] += room.ones @ dm  # m = h Un + c
+    product_backward(room.d_hu, h, dh, grads, room)  # h U
+    dh += xp.multiply(dh_next, z, out=spare)  # h' = n + z (h - n)
 
 
-def lstm_forward(p: Parameters, xw: Array, state: Array, limit: float = math.inf) -> tuple[Array, Tape]:
+def lstm_forward(
+    q: Parameters, xw: Array, state: Array, state_next: Array, tape: Array, limit: float = math.inf
+) -> None:
     """One step of long short-term memory (Hochreiter and Schmidhuber 1997; forget gate of Gers et al. 2000).
 
         i = sigmoid(x Wi + bi + h Ui)
@@ -146,53 +277,60 @@ def lstm_forward(p: Parameters, xw: Array, state: Array, limit: float = math.inf
         c' = f * c + i * g          within ±limit where there is one (Sak et al. 2014)
         h' = o * tanh(c')
 
-    xw = x W + b (4, B, H) in the order i, f, g, o; state (B, 2H) is h, c -> the next state (B, 2H) and the tape.
+    xw = x W + b (4, B, H) in the order i, f, o, g; state h, c (2, B, H) -> the next one and the tape i, f, o, g,
+    k = tanh(c').
     """
-    xp, H = array_module(state), state.shape[1] // 2
-    a = state[:, :H] @ p["U"]  # (4, B, H)
+    xp, (h, c), (h_next, c_next) = array_module(state), state, state_next
+    a, (i, f, o, g, k) = tape[:4], tape
+    xp.matmul(h, q["U"], out=a)
     a += xw
-    i, f = sigmoid(a[:2])
-    g, o = xp.tanh(a[2]), sigmoid(a[3])
-    state_next = xp.empty_like(state)
-    c_next = f * state[:, H:]
-    c_next += i * g
+    sigmoid_of_double(tape[:3])
+    xp.tanh(g, out=g)
+    xp.multiply(f, c, out=c_next)
+    c_next += xp.multiply(i, g, out=k)
     if limit < math.inf:
         xp.clip(c_next, -limit, limit, out=c_next)
-    k = xp.tanh(c_next)
-    state_next[:, :H] = o * k
-    state_next[:, H:] = c_next
-    return state_next, (i, f, g, o, k, c_next)
+    xp.tanh(c_next, out=k)
+    xp.multiply(o, k, out=h_next)
 
 
 def lstm_backward(
-    p: Parameters, d_next: Array, state: Array, tape: Tape, grads: Parameters, limit: float = math.inf
-) -> tuple[Array, Array]:
-    """The gradient of lstm_forward: that of the next state (B, 2H) -> dxw (4, B, H), that of the state (B, 2H)."""
-    i, f, g, o, k, c_next = tape
-    xp, H = array_module(state), state.shape[1] // 2
-    h, c, dh_next = state[:, :H], state[:, H:], d_next[:, :H]
-    dxw = xp.empty((4, *h.shape), state.dtype)
-    dc = dh_next * o  # h' = o k
-    dc *= 1.0 - k * k  # k = tanh(c')
-    dc += d_next[:, H:]
-    if limit < math.inf:
-        dc *= xp.abs(c_next) < limit  # c' within the limit
-    dxw[3] = dh_next * k * o * (1.0 - o)  # o = sigmoid(...)
-    dxw[2] = dc * i * (1.0 - g * g)  # g = tanh(...)
-    dxw[1] = dc * c * f * (1.0 - f)  # f = sigmoid(...)
-    dxw[0] = dc * g * i * (1.0 - i)  # i = sigmoid(...)
-    grads["U"] += h.T @ dxw  # a = xw + h U
-    d_state = xp.empty_like(state)
-    d_state[:, :H] = (dxw @ p["U"].transpose(0, 2, 1)).sum(0)
-    d_state[:, H:] = dc * f  # c' = f c + i g
-    return dxw, d_state
+    dh_next: Array,
+    ds: Array,
+    state: Array,
+    state_next: Array,
+    tape: Array,
+    dxw: Array,
+    grads: Parameters,
+    room: Room,
+    limit: float = math.inf,
+) -> None:
+    """The gradient of lstm_forward: dh' (B, H), and dc' in the place of dc -> dxw (4, B, H), ds (2, B, H)."""
+    xp, (h, c), (dh, dc), (i, f, o, g, k) = array_module(state), state, ds, tape
+    (di, df, dg, do), spare, rest = dxw, room.spare[3], room.spare[:3]
+    xp.subtract(1.0, tape[:3], out=rest)  # ds/da = s (1 - s) of s = sigmoid(a): i, f, o
+    dk = xp.multiply(dh_next, o, out=dh)  # h' = o k
+    xp.multiply(dk, k, out=do)
+    do *= rest[2]  # o = sigmoid(...): dh' k o (1 - o)
+    dk *= slope_of_tanh(k, out=spare)  # k = tanh(c')
+    dc += dk
+    if limit < math.inf:  # c' within the limit
+        xp.absolute(state_next[1], out=spare)
+        xp.copyto(dc, 0.0, where=xp.greater_equal(spare, limit, out=room.met))
+    xp.multiply(dc, i, out=dg)  # c' = f c + i g
+    xp.multiply(dg, g, out=di)
+    dg *= slope_of_tanh(g, out=spare)  # g = tanh(...)
+    dc *= f
+    xp.multiply(dc, c, out=df)
+    dxw[:2] *= rest[:2]  # i, f = sigmoid(...): dc' g i (1 - i), dc' c f (1 - f)
+    product_backward(dxw, h, dh, grads, room)  # a = xw + h U
 
 
 CELLS = {
-    "tanh": Cell("tanh", 1, 1, tanh_forward, tanh_backward),
-    "relu": Cell("relu", 1, 1, relu_forward, relu_backward),
-    "gru": Cell("gru", 3, 1, gru_forward, gru_backward),
-    "lstm": Cell("lstm", 4, 2, lstm_forward, lstm_backward),
+    "tanh": Cell("tanh", 1, 1, 0, (), tanh_forward, tanh_backward),
+    "relu": Cell("relu", 1, 1, 0, (), relu_forward, relu_backward),
+    "gru": Cell("gru", 3, 1, 4, (0, 1), gru_forward, gru_backward),
+    "lstm": Cell("lstm", 4, 2, 5, (0, 1, 3), lstm_forward, lstm_backward),
 }
 
 # What is carried for ever must stay bounded, small enough for half precision and for a readout's features. The limits

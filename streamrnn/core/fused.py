@@ -2,147 +2,236 @@
 
 The products of matrices stay as they are. What stands between them is a function of arrays of one shape (a bias is
 broadcast) without an index, which CuPy's `fuse` makes one kernel of. The equations are those of `cells.py`, in whose
-names they are quoted; states stay within the same limits.
+names they are quoted, in the same order of operations. A kernel reads its first arguments and fills its last.
 
 Axes as in `cells.py`: B rows, H hidden units.
 """
 
+import math
 from collections.abc import Callable
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import TypeAlias
+
+import numpy as np
 
 from streamrnn.core.backend import Array, Parameters, array_module
-from streamrnn.core.cells import CELLS, LIMITS, Cell, Tape
+from streamrnn.core.cells import CELLS, LIMITS, Cell, Room, bounded, product_backward
 
-Kernels: TypeAlias = tuple[Callable[..., Any], Callable[..., Any]]  # forward, backward
+Kernel: TypeAlias = Callable[..., None]
+
+
+def cell_for(name: str, xp: ModuleType, *, endless: bool) -> Cell:
+    """The cell of this name for a module's arrays; endless: with a state that stays bounded for ever."""
+    if xp is np:
+        return bounded(CELLS[name]) if endless else CELLS[name]
+    return fused(name, xp, LIMITS.get(name, math.inf) if endless else math.inf)
 
 
 @cache
-def fused(name: str, xp: ModuleType) -> Cell:
-    """The bounded cell of this name, on the arrays of a module that has `fuse`."""
-    kernels, (forward, backward) = KERNELS[name](xp), STEPS[name]
-    merge = xp.fuse(kernel_name=f"{name}_forward")(kernels[0]), xp.fuse(kernel_name=f"{name}_backward")(kernels[1])
-    cell = CELLS[name]
-    return Cell(
-        name,
-        cell.gates,
-        cell.states,
-        lambda p, xw, state: forward(merge[0], p, xw, state),
-        lambda p, d_next, state, tape, grads: backward(merge[1], p, d_next, state, tape, grads),
-    )
+def fused(name: str, xp: ModuleType, limit: float) -> Cell:
+    """The cell of this name, its state within ±limit, on the arrays of a module that has `fuse`."""
+    kernels, (forward, backward), cell = KERNELS[name](xp, limit), STEPS[name], CELLS[name]
+    merged = [
+        xp.fuse(kernel_name=f"{name}_{way}")(kernel)
+        for kernel, way in zip(kernels, ("forward", "backward"), strict=True)
+    ]
+    return replace(cell, forward=partial(forward, merged[0]), backward=partial(backward, merged[1]))
 
 
-def _tanh_kernels(xp: ModuleType) -> Kernels:
-    def forward(xw: Array, hu: Array) -> Array:
-        return xp.tanh(xw + hu)
+def _tanh_kernels(xp: ModuleType, _: float) -> tuple[Kernel, Kernel]:
+    def forward(xw: Array, hu: Array, h_next: Array) -> None:
+        h_next[...] = xp.tanh(xw + hu)
 
-    def backward(dh_next: Array, h_next: Array) -> Array:
-        return dh_next * (1.0 - h_next * h_next)
+    def backward(dh_next: Array, h_next: Array, da: Array) -> None:
+        da[...] = dh_next * (1.0 - h_next * h_next)
 
     return forward, backward
 
 
-def _relu_kernels(xp: ModuleType) -> Kernels:
-    limit = LIMITS["relu"]
+def _relu_kernels(xp: ModuleType, limit: float) -> tuple[Kernel, Kernel]:
+    def forward(xw: Array, hu: Array, h_next: Array) -> None:
+        h = xp.maximum(xw + hu, 0.0)
+        h_next[...] = xp.minimum(h, limit) if limit < math.inf else h
 
-    def forward(xw: Array, hu: Array) -> Array:
-        return xp.minimum(xp.maximum(xw + hu, 0.0), limit)
-
-    def backward(dh_next: Array, h_next: Array) -> Array:
-        return dh_next * ((h_next > 0.0) & (h_next < limit))
+    def backward(dh_next: Array, h_next: Array, da: Array) -> None:
+        passes = h_next > 0.0
+        da[...] = dh_next * (passes & (h_next < limit) if limit < math.inf else passes)
 
     return forward, backward
 
 
-def _gru_kernels(xp: ModuleType) -> Kernels:
+def _gru_kernels(xp: ModuleType, _: float) -> tuple[Kernel, Kernel]:
     def forward(
-        xr: Array, hr: Array, xz: Array, hz: Array, xn: Array, hn: Array, c: Array, h: Array
-    ) -> tuple[Array, ...]:
-        r = 0.5 + 0.5 * xp.tanh(0.5 * (xr + hr))
-        z = 0.5 + 0.5 * xp.tanh(0.5 * (xz + hz))
+        xr: Array,
+        hr: Array,
+        xz: Array,
+        hz: Array,
+        xn: Array,
+        hn: Array,
+        c: Array,
+        h: Array,
+        h_next: Array,
+        r_kept: Array,
+        z_kept: Array,
+        m_kept: Array,
+        n_kept: Array,
+    ) -> None:
+        r = 0.5 + 0.5 * xp.tanh(xr + hr)
+        z = 0.5 + 0.5 * xp.tanh(xz + hz)
         m = hn + c
         n = xp.tanh(xn + r * m)
-        return n + z * (h - n), r, z, n, m
-
-    def backward(dh_next: Array, h: Array, r: Array, z: Array, n: Array, m: Array) -> tuple[Array, ...]:
-        dn = dh_next * (1.0 - z) * (1.0 - n * n)  # h' = (1 - z) n + z h, n = tanh(...)
-        dr = dn * m * r * (1.0 - r)  # r = sigmoid(...)
-        dz = dh_next * (h - n) * z * (1.0 - z)  # z = sigmoid(...)
-        return dr, dz, dn, dn * r, dh_next * z
-
-    return forward, backward
-
-
-def _lstm_kernels(xp: ModuleType) -> Kernels:
-    limit = LIMITS["lstm"]
-
-    def forward(
-        xi: Array, hi: Array, xf: Array, hf: Array, xg: Array, hg: Array, xo: Array, ho: Array, c: Array
-    ) -> tuple[Array, ...]:
-        i = 0.5 + 0.5 * xp.tanh(0.5 * (xi + hi))
-        f = 0.5 + 0.5 * xp.tanh(0.5 * (xf + hf))
-        g = xp.tanh(xg + hg)
-        o = 0.5 + 0.5 * xp.tanh(0.5 * (xo + ho))
-        c_next = xp.minimum(xp.maximum(f * c + i * g, -limit), limit)
-        k = xp.tanh(c_next)
-        return o * k, c_next, i, f, g, o, k
+        h_next[...] = n + z * (h - n)
+        r_kept[...], z_kept[...], m_kept[...], n_kept[...] = r, z, m, n
 
     def backward(
-        dh: Array, dc_next: Array, c: Array, i: Array, f: Array, g: Array, o: Array, k: Array, c_next: Array
-    ) -> tuple[Array, ...]:
-        dc = (dc_next + dh * o * (1.0 - k * k)) * (xp.absolute(c_next) < limit)  # h' = o k, k = tanh(c')
-        di, df = dc * g * i * (1.0 - i), dc * c * f * (1.0 - f)  # c' = f c + i g, i and f = sigmoid(...)
-        dg, do = dc * i * (1.0 - g * g), dh * k * o * (1.0 - o)  # g = tanh(...), o = sigmoid(...)
-        return di, df, dg, do, dc * f
+        dh_next: Array,
+        h_next: Array,
+        r: Array,
+        z: Array,
+        m: Array,
+        n: Array,
+        dxr: Array,
+        dxz: Array,
+        dxn: Array,
+        dhr: Array,
+        dhz: Array,
+        dhn: Array,
+        kept: Array,
+    ) -> None:
+        through = dh_next * (1.0 - z)  # h' = n + z (h - n)
+        dz = through * (h_next - n)  # z = sigmoid(...)
+        dn = through * (1.0 - n * n)  # n = tanh(...)
+        dm = dn * r
+        dr = dm * m * (1.0 - r)  # r = sigmoid(...)
+        dxr[...], dxz[...], dxn[...] = dr, dz, dn
+        dhr[...], dhz[...], dhn[...] = dr, dz, dm
+        kept[...] = dh_next * z
 
     return forward, backward
 
 
-def _one_gate_forward(kernel: Callable[..., Any], p: Parameters, xw: Array, h: Array) -> tuple[Array, Tape]:
-    h_next = kernel(xw[0], h @ p["U"][0])
-    return h_next, (h_next,)
+def _lstm_kernels(xp: ModuleType, limit: float) -> tuple[Kernel, Kernel]:
+    def forward(
+        xi: Array,
+        hi: Array,
+        xf: Array,
+        hf: Array,
+        xo: Array,
+        ho: Array,
+        xg: Array,
+        hg: Array,
+        c: Array,
+        h_next: Array,
+        c_next: Array,
+        i_kept: Array,
+        f_kept: Array,
+        o_kept: Array,
+        g_kept: Array,
+        k_kept: Array,
+    ) -> None:
+        i = 0.5 + 0.5 * xp.tanh(xi + hi)
+        f = 0.5 + 0.5 * xp.tanh(xf + hf)
+        o = 0.5 + 0.5 * xp.tanh(xo + ho)
+        g = xp.tanh(xg + hg)
+        memory = f * c + i * g
+        if limit < math.inf:
+            memory = xp.minimum(xp.maximum(memory, -limit), limit)
+        k = xp.tanh(memory)
+        h_next[...], c_next[...] = o * k, memory
+        i_kept[...], f_kept[...], o_kept[...], g_kept[...], k_kept[...] = i, f, o, g, k
+
+    def backward(
+        dh_next: Array,
+        c: Array,
+        c_next: Array,
+        i: Array,
+        f: Array,
+        o: Array,
+        g: Array,
+        k: Array,
+        di: Array,
+        df: Array,
+        dg: Array,
+        do: Array,
+        dc: Array,
+    ) -> None:
+        dk = dh_next * o  # h' = o k
+        do[...] = dk * k * (1.0 - o)  # o = sigmoid(...)
+        through = dc + dk * (1.0 - k * k)  # k = tanh(c')
+        if limit < math.inf:
+            through = through * (xp.absolute(c_next) < limit)
+        into_g, kept = through * i, through * f  # c' = f c + i g
+        di[...] = into_g * g * (1.0 - i)  # i, f = sigmoid(...)
+        df[...] = kept * c * (1.0 - f)
+        dg[...] = into_g * (1.0 - g * g)  # g = tanh(...)
+        dc[...] = kept
+
+    return forward, backward
+
+
+def _one_gate_forward(
+    kernel: Kernel, q: Parameters, xw: Array, state: Array, state_next: Array, _tape: Array
+) -> None:
+    kernel(xw, array_module(state).matmul(state, q["U"]), state_next)
 
 
 def _one_gate_backward(
-    kernel: Callable[..., Any], p: Parameters, dh_next: Array, h: Array, tape: Tape, grads: Parameters
-) -> tuple[Array, Array]:
-    da = kernel(dh_next, *tape)
-    grads["U"][0] += h.T @ da
-    return da[None], da @ p["U"][0].T
+    kernel: Kernel,
+    dh_next: Array,
+    ds: Array,
+    state: Array,
+    state_next: Array,
+    _tape: Array,
+    dxw: Array,
+    grads: Parameters,
+    room: Room,
+) -> None:
+    kernel(dh_next, state_next[0], dxw[0])
+    product_backward(dxw, state[0], ds[0], grads, room)
 
 
-def _gru_forward(kernel: Callable[..., Any], p: Parameters, xw: Array, h: Array) -> tuple[Array, Tape]:
-    h_next, *tape = kernel(*_by_gate(xw, h @ p["U"]), p["c"], h)
-    return h_next, tuple(tape)
+def _gru_forward(kernel: Kernel, q: Parameters, xw: Array, state: Array, state_next: Array, tape: Array) -> None:
+    kernel(*_by_gate(xw, state[0] @ q["U"]), q["c"], state[0], state_next[0], *tape)
 
 
 def _gru_backward(
-    kernel: Callable[..., Any], p: Parameters, dh_next: Array, h: Array, tape: Tape, grads: Parameters
-) -> tuple[Array, Array]:
-    xp = array_module(h)
-    dr, dz, dn, dm, kept = kernel(dh_next, h, *tape)
-    dhu = xp.stack([dr, dz, dm])
-    grads["U"] += h.T @ dhu
-    grads["c"] += dm.sum(0)
-    return xp.stack([dr, dz, dn]), (dhu @ p["U"].transpose(0, 2, 1)).sum(0) + kept
+    kernel: Kernel,
+    dh_next: Array,
+    ds: Array,
+    state: Array,
+    state_next: Array,
+    tape: Array,
+    dxw: Array,
+    grads: Parameters,
+    room: Room,
+) -> None:
+    dh, kept = ds[0], room.spare[0]
+    kernel(dh_next, state_next[0], *tape, *dxw, *room.d_hu, kept)
+    grads["c"] += room.ones @ room.d_hu[2]
+    product_backward(room.d_hu, state[0], dh, grads, room)
+    dh += kept
 
 
-def _lstm_forward(kernel: Callable[..., Any], p: Parameters, xw: Array, state: Array) -> tuple[Array, Tape]:
-    H = state.shape[1] // 2
-    h, c = state[:, :H], state[:, H:]
-    h_next, c_next, *tape = kernel(*_by_gate(xw, h @ p["U"]), c)
-    return array_module(state).concatenate([h_next, c_next], axis=1), (*tape, c_next)
+def _lstm_forward(kernel: Kernel, q: Parameters, xw: Array, state: Array, state_next: Array, tape: Array) -> None:
+    kernel(*_by_gate(xw, state[0] @ q["U"]), state[1], *state_next, *tape)
 
 
 def _lstm_backward(
-    kernel: Callable[..., Any], p: Parameters, d_next: Array, state: Array, tape: Tape, grads: Parameters
-) -> tuple[Array, Array]:
-    xp, H = array_module(state), state.shape[1] // 2
-    *gates, dc = kernel(d_next[:, :H], d_next[:, H:], state[:, H:], *tape)
-    dxw = xp.stack(gates)
-    grads["U"] += state[:, :H].T @ dxw
-    return dxw, xp.concatenate([(dxw @ p["U"].transpose(0, 2, 1)).sum(0), dc], axis=1)
+    kernel: Kernel,
+    dh_next: Array,
+    ds: Array,
+    state: Array,
+    state_next: Array,
+    tape: Array,
+    dxw: Array,
+    grads: Parameters,
+    room: Room,
+) -> None:
+    dh, dc = ds
+    kernel(dh_next, state[1], state_next[1], *tape, *dxw, dc)
+    product_backward(dxw, state[0], dh, grads, room)
 
 
 def _by_gate(xw: Array, hu: Array) -> list[Array]:
@@ -150,13 +239,13 @@ def _by_gate(xw: Array, hu: Array) -> list[Array]:
     return [part[gate] for gate in range(len(xw)) for part in (xw, hu)]
 
 
-KERNELS: dict[str, Callable[[ModuleType], Kernels]] = {
+KERNELS: dict[str, Callable[[ModuleType, float], tuple[Kernel, Kernel]]] = {
     "tanh": _tanh_kernels,
     "relu": _relu_kernels,
     "gru": _gru_kernels,
     "lstm": _lstm_kernels,
 }
-STEPS: dict[str, Kernels] = {
+STEPS: dict[str, tuple[Callable[..., None], Callable[..., None]]] = {
     "tanh": (_one_gate_forward, _one_gate_backward),
     "relu": (_one_gate_forward, _one_gate_backward),
     "gru": (_gru_forward, _gru_backward),

@@ -15,14 +15,15 @@ Loss: TypeAlias = Callable[[Array, Array, Array], tuple[float, Array]]
 QUANTILES = (0.1, 0.5, 0.9)
 
 
-def squared_error(output: Array, target: Array, weight: Array) -> tuple[float, Array]:
+def squared_error(output: Array, target: Array, weight: Array, rows: int | None = None) -> tuple[float, Array]:
     """Weighted squared error, divided by the number of rows that count.
 
         L = sum w (o - y)² / R,   dL/do = 2 w (o - y) / R,   R = number of rows with any w > 0
 
-    output, target, weight (..., P); a weight of 0 leaves its element out. Returns L and dL/do (..., P).
+    output, target, weight (..., P); a weight of 0 leaves its element out; rows: R, where these are a part of what is
+    divided by it. Returns L and dL/do (..., P).
     """
-    rows = _rows(weight)
+    rows = rows_that_count(weight) if rows is None else rows
     error = output - target
     weighted = error * weight
     loss = float((weighted * error).sum()) / rows
@@ -38,7 +39,7 @@ def huber(output: Array, target: Array, weight: Array, delta: float = 1.0) -> tu
 
     output, target, weight (..., P). Returns L and dL/do (..., P).
     """
-    xp, rows = array_module(output), _rows(weight)
+    xp, rows = array_module(output), rows_that_count(weight)
     error = output - target
     near = xp.clip(error, -delta, delta)
     loss = float((weight * near * (error - 0.5 * near)).sum()) / rows  # both cases of l in one
@@ -54,7 +55,7 @@ def pinball(
 
     output, target, weight (..., P), P the number of quantiles. Returns L and dL/do (..., P).
     """
-    xp, rows = array_module(output), _rows(weight)
+    xp, rows = array_module(output), rows_that_count(weight)
     q = xp.asarray(quantiles, output.dtype)  # (P,)
     error = target - output
     loss = float((weight * xp.maximum(q * error, (q - 1.0) * error)).sum()) / rows
@@ -79,7 +80,8 @@ def cross_entropy(output: Array, target: Array, weight: Array) -> tuple[float, A
     return float((weight * surprise).sum()) / rows, (p - chosen) * (weight / rows)[..., None]
 
 
-def _rows(weight: Array) -> int:
+def rows_that_count(weight: Array) -> int:
+    """R, the number of rows of weights (..., P) with any above 0, at least 1."""
     return max(1, int((weight > 0).any(-1).sum()))
 
 

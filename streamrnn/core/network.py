@@ -19,6 +19,7 @@ import numpy as np
 
 from streamrnn.core.backend import Array, Parameters, array_module
 from streamrnn.core.cells import CELLS, initial_cell
+from streamrnn.core.fused import cell_for
 from streamrnn.core.losses import LOSSES, Loss
 from streamrnn.core.network_checks import (
     checked_cell,
@@ -217,11 +218,11 @@ class Network:
         if lengths is not None:
             present = (xp.arange(T)[:, None] < lengths)[:, :, None]  # (T, B, 1)
             inputs = xp.where(present, inputs, 0)  # whatever fills up a short sequence, NaN too
-        layers, cell = self._layers(), CELLS[self.shape.cell]
+        layers, cell = self._layers(), cell_for(self.shape.cell, xp, endless=False)
         shown, passes = forward_stack(cell, layers, inputs, self._joined(state, x), present)
         last = [one.states[T] for one in passes]
-        n, H = self.shape.directions, self.shape.hidden
-        top = shown if steps == "all" else xp.concatenate([each[:, :H] for each in last[-n:]], axis=1)
+        n = self.shape.directions
+        top = shown if steps == "all" else xp.concatenate([each[0] for each in last[-n:]], axis=1)
         output = output_parameters(self.parameters) if self.shape.outputs else None
         y = top if output is None else top @ output["V"] + output["d"]
         if steps == "all":
@@ -242,8 +243,8 @@ class Network:
 
     def back(self, run: Run, d_y: Array | None = None, d_state: State | None = None) -> Gradients:
         """The gradients of a run: d_y that of its outputs, d_state that of the state after it; None for zero."""
-        shape, cell = self.shape, CELLS[self.shape.cell]
-        xp, H, n = array_module(run.top), shape.hidden, shape.directions
+        shape, xp = self.shape, array_module(run.top)
+        cell, H, n = cell_for(shape.cell, xp, endless=False), shape.hidden, shape.directions
         d_y = xp.zeros_like(run.y) if d_y is None else d_y
         if run.steps == "all":
             d_y = d_y.transpose(1, 0, 2)  # (T, B, O)
@@ -258,7 +259,7 @@ class Network:
         d_after = self._joined(d_state, run.passes[0].inputs[0])
         if run.steps == "last":  # the top layer's last states are all that was seen
             for direction in range(n):
-                d_after[direction - n][:, :H] += d_top[:, direction * H : (direction + 1) * H]
+                d_after[direction - n][0] += d_top[:, direction * H : (direction + 1) * H]
             d_top = xp.zeros((len(run.passes[0].inputs), *d_top.shape), d_top.dtype)
         made = backward_stack(cell, run.layers, run.passes, d_top, d_after)
         parameters: Parameters = {}
@@ -274,15 +275,14 @@ class Network:
         return [passes[first : first + n] for first in range(0, len(passes), n)]
 
     def _joined(self, state: State | None, like: Array) -> list[Array]:
-        """A state as the cells have it, a (B, S) a pass; zeros for None. like (B, ...)."""
-        xp, S = array_module(like), CELLS[self.shape.cell].states * self.shape.hidden
+        """A state as the cells have it, a (C, B, H) a pass; zeros for None. like (B, ...)."""
+        xp, shape = array_module(like), (CELLS[self.shape.cell].states, len(like), self.shape.hidden)
         if state is None:
-            return [xp.zeros((len(like), S), like.dtype) for _ in self.shape.suffixes]
-        return [xp.concatenate(parts, axis=1) for parts in checked_states(self.shape, state, like)]
+            return [xp.zeros(shape, like.dtype) for _ in self.shape.suffixes]
+        return [xp.stack(parts) for parts in checked_states(self.shape, state, like)]
 
     def _shown(self, states: list[Array]) -> State:
         """States as the caller has them: copies (B, H), of an LSTM pairs of them."""
-        H = self.shape.hidden
         if CELLS[self.shape.cell].states == 1:
-            return [each.copy() for each in states]
-        return [(each[:, :H].copy(), each[:, H:].copy()) for each in states]
+            return [each[0].copy() for each in states]
+        return [(each[0].copy(), each[1].copy()) for each in states]

@@ -8,11 +8,15 @@ may depend on all the past, but the gradient goes back k2 steps at most, from th
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from streamrnn.core.backend import Array, Parameters, array_module
-from streamrnn.core.cells import Cell, Tape
-from streamrnn.core.losses import squared_error
+from streamrnn.core.cells import Cell, Room, by_part, by_row, room_for, stepping, tapes_for, with_ones
+from streamrnn.core.losses import rows_that_count, squared_error
 
 OUTPUT = ("V", "d")  # o = h V + d
+NO_INPUT = slice(0)
+BLOCK, LEAST_ROWS = 32_768, 32  # a step's hidden states that are computed together: numbers, and rows at least
 
 
 @dataclass(slots=True)
@@ -20,8 +24,8 @@ class WindowGradients:
     """What one window taught."""
 
     loss: float
-    parameters: Parameters  # dL/dθ, the same names as the parameters
-    input_side: Array  # dL/dxw (G, T, B, H), of xw = x W + b; see input_gradient
+    parameters: Parameters  # dL/dθ, the same names as the parameters, in their order
+    inputs: Array  # dL/dx (T, B, ..) of those inputs for which it was asked
     state: Array  # the state after the window (B, S)
 
 
@@ -37,27 +41,40 @@ def windows(T: int, k1: int, k2: int) -> Iterator[tuple[int, int, int]]:
 
 def forward_window(
     cell: Cell, p: Parameters, inputs: Array, state: Array, present: Array | None = None
-) -> tuple[Array, list[Tape]]:
+) -> tuple[Array, list[Array]]:
     """Run the cell over a window.
 
-    inputs (T, B, D), state (B, S) -> states (T + 1, B, S), the first being `state`, and a tape a step. Where present
-    (T, B, 1) is false a row has no step: its state stays as it is.
+    inputs (T, B, D + 1) as with_ones makes them, state (C, B, H) -> states (T + 1, C, B, H), the first being `state`,
+    and a tape (K, B, H) a step. Where present (T, B, 1) is false a row has no step: its state stays as it is.
     """
-    T, B, D = inputs.shape
-    xp = array_module(inputs)
-    G, H = p["b"].shape
-    flat = (inputs.reshape(T * B, D) @ p["W"]).reshape(G, T, B * H)  # input side of all steps at once
-    flat += xp.tile(p["b"], B)[:, None]
-    xw = flat.reshape(G, T, B, H)
-    states = xp.empty((T + 1, *state.shape), inputs.dtype)
+    xp, T, B = array_module(inputs), *inputs.shape[:2]
+    states, tapes = xp.empty((T + 1, *state.shape), inputs.dtype), tapes_for(cell, T, state)
     states[0] = state
-    tapes = []
-    for t in range(T):
-        states[t + 1], tape = cell.forward(p, xw[:, t], states[t])
-        if present is not None:
-            states[t + 1] = xp.where(present[t], states[t + 1], states[t])
-        tapes.append(tape)
+    xw = xp.empty((cell.gates, *state.shape[1:]), inputs.dtype)
+    step_forward(cell, stepping(cell, p, B), inputs, xw, states, tapes, present)
     return states, tapes
+
+
+def step_forward(
+    cell: Cell,
+    q: Parameters,
+    inputs: Array,
+    xw: Array,
+    states: Array,
+    tapes: list[Array],
+    present: Array | None = None,
+) -> None:
+    """All steps of a window, one after the other: fills states but the first, and tapes.
+
+    q: parameters as `stepping` makes them; xw (G, B, H) is room, the rest as in forward_window. Nothing is allocated
+    on the way.
+    """
+    xp = array_module(inputs)
+    for t, tape in enumerate(tapes):
+        xp.matmul(inputs[t], q["Wb"], out=xw)
+        cell.forward(q, xw, states[t], states[t + 1], tape)
+        if present is not None:
+            xp.copyto(states[t + 1], states[t], where=~present[t])
 
 
 def backward_window(
@@ -65,41 +82,65 @@ def backward_window(
     p: Parameters,
     inputs: Array,
     states: Array,
-    tapes: list[Tape],
-    d_states: Array,
+    tapes: list[Array],
+    d_hidden: Array,
+    d_last: Array | None = None,
     present: Array | None = None,
+    columns: slice = NO_INPUT,
 ) -> tuple[Parameters, Array, Array]:
-    """The gradient of forward_window: that of the cell's parameters, dL/dxw (G, T, B, H), dL/ds of the first state.
+    """The gradient of forward_window: that of the cell's parameters, dL/dx (T, B, ..) of these inputs, dL/ds_0.
 
         dL/ds_t = ∂L/∂s_t + dL/ds_{t+1} ds_{t+1}/ds_t,   dL/dθ = sum over t
 
-    d_states (T, B, S) holds ∂L/∂s_t, what the loss says of the state after each step directly, and is turned into
-    dL/ds_t in place.
+    d_hidden (T, B, H) holds ∂L/∂h after each step, what the loss says of it directly, and is turned into dL/dh in
+    place; d_last (C, B, H) is what it says of the last state besides.
+    """
+    xp, (T, B, with_one) = array_module(inputs), inputs.shape
+    grads = {name: xp.zeros_like(value) for name, value in p.items() if name not in ("W", "b", *OUTPUT)}
+    grads["Wb"] = xp.zeros((cell.gates, with_one, p["b"].shape[1]), inputs.dtype)
+    ds = xp.zeros(states.shape[1:], inputs.dtype) if d_last is None else d_last.copy()
+    room = room_for(p, B, columns)
+    d_inputs = xp.empty((T, B, room.d_x.shape[2]), inputs.dtype)
+    step_backward(cell, inputs, states, tapes, d_hidden, ds, d_inputs, grads, room, present)
+    Wb = grads.pop("Wb")
+    return grads | {"W": Wb[:, :-1], "b": Wb[:, -1]}, d_inputs, ds
+
+
+def step_backward(
+    cell: Cell,
+    inputs: Array,
+    states: Array,
+    tapes: list[Array],
+    d_hidden: Array,
+    ds: Array,
+    d_inputs: Array,
+    grads: Parameters,
+    room: Room,
+    present: Array | None = None,
+) -> None:
+    """All steps of a window from the last to the first: turns d_hidden and ds, fills d_inputs, adds to grads.
+
+    Arrays as in backward_window; ds (C, B, H) comes as that of the last state and goes as that of the first. Nothing
+    is allocated on the way.
     """
     xp = array_module(inputs)
-    T, B, D = inputs.shape
-    grads = {name: xp.zeros_like(value) for name, value in p.items() if name not in ("W", "b", *OUTPUT)}
-    G, _, H = p["W"].shape
-    d_xw = xp.empty((G, T, B, H), inputs.dtype)
-    carried = xp.zeros(states.shape[1:], inputs.dtype)
-    for t in reversed(range(T)):
-        ds = d_states[t]
-        ds += carried
-        stepped = ds if present is None else ds * present[t]
-        d_xw[:, t], carried = cell.backward(p, stepped, states[t], tapes[t], grads)
+    after, masked = (ds, ds[0]) if present is None else (xp.empty_like(ds), xp.empty_like(ds[0]))
+    for t in reversed(range(len(tapes))):
+        dh_next = d_hidden[t]
+        dh_next += ds[0]
         if present is not None:
-            carried += ds * ~present[t]  # s_{t+1} = s_t
-    flat = d_xw.reshape(G, T * B, H)
-    grads["W"] = inputs.reshape(T * B, D).T @ flat  # xw = x W + b, all steps at once
-    grads["b"] = xp.ones(T * B, flat.dtype) @ flat  # the sum over steps and rows
-    return grads, d_xw, carried
-
-
-def input_gradient(p: Parameters, d_xw: Array, columns: slice = slice(None)) -> Array:
-    """dL/dx (..., D) of xw = x W + b, for these of the inputs alone. d_xw (G, ..., H)."""
-    G, *shape, H = d_xw.shape
-    W = p["W"][:, columns]
-    return (d_xw.reshape(G, -1, H) @ W.transpose(0, 2, 1)).sum(0).reshape(*shape, W.shape[1])
+            absent = ~present[t]
+            after[0], after[1:] = dh_next, ds[1:]
+            masked[...] = dh_next
+            for each in (masked, ds[1:]):
+                xp.copyto(each, 0.0, where=absent)
+            dh_next = masked
+        cell.backward(dh_next, ds, states[t], states[t + 1], tapes[t], room.d_xw, grads, room)
+        if present is not None:
+            xp.copyto(ds, after, where=absent)  # s' = s
+        grads["Wb"] += xp.matmul(inputs[t].T, room.d_xw, out=room.Wb_step)  # xw = [x, 1] Wb
+        if d_inputs.shape[2]:
+            xp.matmul(room.d_xw, room.W_T, out=room.d_x).sum(0, out=d_inputs[t])
 
 
 def output_backward(p: Parameters, hidden: Array, d_output: Array) -> tuple[Parameters, Array]:
@@ -109,31 +150,56 @@ def output_backward(p: Parameters, hidden: Array, d_output: Array) -> tuple[Para
     return {"V": hidden.T @ d_output, "d": d_output.sum(0)}, d_hidden
 
 
-def from_hidden(d_hidden: Array, S: int) -> Array:
-    """∂L/∂s (T, B, S) of a loss that sees only the hidden states: ∂L/∂h (T, B, H), itself where S = H."""
-    *shape, H = d_hidden.shape
-    if H == S:
-        return d_hidden
-    d_states = array_module(d_hidden).zeros((*shape, S), d_hidden.dtype)
-    d_states[..., :H] = d_hidden
-    return d_states
-
-
 def window_gradients(
-    cell: Cell, p: Parameters, inputs: Array, state: Array, target: Array, weight: Array
+    cell: Cell,
+    p: Parameters,
+    inputs: Array,
+    state: Array,
+    target: Array,
+    weight: Array,
+    columns: slice = NO_INPUT,
 ) -> WindowGradients:
     """Loss of the outputs o_t = h_t V + d over a window, and its gradients.
 
-    inputs (T, B, D), state (B, S), target and weight (T, B, P). Errors with weight 0 do not count.
+    inputs (T, B, D), state (B, S), target and weight (T, B, P). Errors with weight 0 do not count. columns: those of
+    the D inputs whose gradient is wanted. Rows are taken in blocks whose arrays stay in the cache.
     """
-    T, B, _ = inputs.shape
-    H = p["U"].shape[2]
-    states, tapes = forward_window(cell, p, inputs, state)
-    after = states[1:, :, :H].reshape(T * B, H)
-    output = after @ p["V"] + p["d"]
-    loss, d_output = squared_error(output, target.reshape(T * B, -1), weight.reshape(T * B, -1))
-    of_output, d_hidden = output_backward(p, after, d_output)
-    d_states = from_hidden(d_hidden.reshape(T, B, H), states.shape[2])
-    grads, d_xw, _ = backward_window(cell, p, inputs, states, tapes, d_states)
-    grads |= of_output
-    return WindowGradients(loss, {name: grads[name] for name in p}, d_xw, states[T])
+    T, H = len(inputs), p["U"].shape[2]
+    counted, blocks = rows_that_count(weight), []
+    for rows in blocks_of_rows(state, H):
+        x, first = with_ones(inputs[:, rows]), by_part(state[rows], H)
+        states, tapes = forward_window(cell, p, x, first)
+        after = states[1:, 0].reshape(-1, H)
+        output = after @ p["V"] + p["d"]
+        y, w = (array[:, rows].reshape(output.shape) for array in (target, weight))
+        loss, d_output = squared_error(output, y, w, counted)
+        grads, d_hidden = output_backward(p, after, d_output)
+        d_hidden = d_hidden.reshape(states[1:, 0].shape)
+        of_cell, d_inputs, _ = backward_window(cell, p, x, states, tapes, d_hidden, columns=columns)
+        grads |= of_cell
+        blocks.append(WindowGradients(loss, {name: grads[name] for name in p}, d_inputs, by_row(states[T])))
+    return blocks[0] if len(blocks) == 1 else _joined(blocks)
+
+
+def blocks_of_rows(rows: Array, H: int) -> list[slice]:
+    """Rows (B, ..) of H hidden units in blocks of equal size whose arrays stay in the cache; on a device all in one.
+
+    A block is never a single row, which would round differently.
+    """
+    B = len(rows)
+    n = -(-B // max(LEAST_ROWS, BLOCK // H)) if array_module(rows) is np else 1
+    return [slice(i * B // n, (i + 1) * B // n) for i in range(n)]
+
+
+def _joined(blocks: list[WindowGradients]) -> WindowGradients:
+    """What blocks of rows taught together."""
+    xp, first = array_module(blocks[0].state), blocks[0]
+    return WindowGradients(
+        sum(each.loss for each in blocks),
+        {
+            name: sum((each.parameters[name] for each in blocks[1:]), value)
+            for name, value in first.parameters.items()
+        },
+        xp.concatenate([each.inputs for each in blocks], axis=1),
+        xp.concatenate([each.state for each in blocks]),
+    )

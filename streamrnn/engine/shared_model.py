@@ -11,12 +11,12 @@ import numpy as np
 
 from streamrnn.core import mixture
 from streamrnn.core.backend import Array, Parameters, array_module, chosen, to_host
-from streamrnn.core.cells import CELLS, bounded, initial_cell
-from streamrnn.core.fused import fused
+from streamrnn.core.cells import by_part, by_row, initial_cell, one_step
+from streamrnn.core.fused import cell_for
 from streamrnn.core.guard import Guard
 from streamrnn.core.optimisers import AdamState, adam_init, adam_update, clip_by_global_norm
 from streamrnn.core.shared_curvature import FORGETTING
-from streamrnn.core.truncated_bptt import input_gradient, window_gradients
+from streamrnn.core.truncated_bptt import window_gradients
 from streamrnn.engine.layout import EMBEDDING, INPUTS, MEMORIES, START_STRIDE, expert_names
 from streamrnn.engine.readouts import Readouts
 from streamrnn.engine.settings import ForecastSettings
@@ -78,8 +78,7 @@ class SharedModel:
 
     def __init__(self, settings: ForecastSettings, xp: ModuleType = np) -> None:
         self.settings, self.xp = settings, xp
-        # streams have no end
-        self.cell = bounded(CELLS[settings.cell]) if xp is np else fused(settings.cell, xp)
+        self.cell = cell_for(settings.cell, xp, endless=True)  # as streams are
         P = len(settings.horizons)
         p = initial_cell(self.cell, INPUTS + EMBEDDING, settings.hidden, np.random.default_rng(settings.seed))
         p |= {"V": np.zeros((settings.hidden, P)), "d": np.zeros(P)}  # so the first forecast is persistence
@@ -114,13 +113,11 @@ class SharedModel:
         xp, p, B = self.xp, self.parameters, len(x)
         if B == 1:  # a product of one row uses another kernel, and rounds differently
             x, state = xp.repeat(x, 2, axis=0), xp.repeat(state, 2, axis=0)
-        xw = x @ p["W"]
-        xw += p["b"][:, None]
-        state, _ = self.cell.forward(p, xw, state)
-        hidden = state[:, : self.settings.hidden]
+        parts, _ = one_step(self.cell, p, x, by_part(state, self.settings.hidden))
+        hidden = parts[0]
         output = xp.einsum("bh,hp->bp", hidden, p["V"]) if p["V"].shape[1] < NARROW else hidden @ p["V"]
         output += p["d"]
-        return state[:B], output[:B]
+        return by_row(parts)[:B], output[:B]
 
     def collect(self, table: StreamTable, rows: Array, steps: Array, numbers: Array, stride: int) -> None:
         """Put aside the windows that have become due. steps (B,): made so far; numbers (B,): the task's steps."""
@@ -197,7 +194,8 @@ class SharedModel:
         starts = starts.astype("float32")
         rate = self.guard.rate * self.settings.rate / (1.0 + self.updates / RATE_DECAY) ** 0.5
         with np.errstate(over="ignore", invalid="ignore"):  # the guard judges what came of it
-            made = window_gradients(self.cell, self.parameters, x, starts, target, known * self.loss_weight)
+            weight, of_embeddings = known * self.loss_weight, slice(INPUTS, None)
+            made = window_gradients(self.cell, self.parameters, x, starts, target, weight, of_embeddings)
             gradients, norm = clip_by_global_norm(made.parameters, self.settings.clip_norm)
             parameters, adam = adam_update(self.parameters, gradients, self.adam, rate)
         learnt.loss, learnt.gradient_norm = made.loss, norm
@@ -205,11 +203,10 @@ class SharedModel:
         if not self.guard.stands(made.loss, norm, parameters):
             learnt.rollbacks += 1
             return
-        # an embedding is the same input in all steps
-        of_embeddings = input_gradient(self.parameters, made.input_side.sum(1), slice(INPUTS, None))
+        gradient = made.inputs.sum(0)  # an embedding is the same input in all steps
         self.parameters, self.adam = parameters, adam
         # the loss is a mean over all windows: counted / T makes the step that of the window's own loss
-        xp.add.at(embeddings, rows, (-careful * EMBEDDING_RATE * counted / T) * of_embeddings)
+        xp.add.at(embeddings, rows, (-careful * EMBEDDING_RATE * counted / T) * gradient)
         learnt.updates += 1
 
     def state(self) -> dict[str, Array]:

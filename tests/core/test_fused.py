@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from streamrnn.core.backend import Parameters, to_host
-from streamrnn.core.cells import CELLS, bounded, initial_cell
-from streamrnn.core.fused import fused
+from streamrnn.core.cells import CELLS, initial_cell, one_step, room_for
+from streamrnn.core.fused import cell_for
 from tests.strict_arrays import ndarray, strict
 
 B, H = 5, 4
@@ -19,27 +19,34 @@ def on_device(p: Parameters) -> Parameters:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", CELLS)
-def test_a_fused_cell_steps_forward_and_back_as_the_cell_does(name: str, dtype: str) -> None:
-    random, cell, made = np.random.default_rng(1), bounded(CELLS[name]), fused(name, strict)
+@pytest.mark.parametrize("endless", [False, True])
+def test_a_fused_cell_steps_forward_and_back_as_the_cell_does(name: str, dtype: str, endless: bool) -> None:
+    random, cell, made = (
+        np.random.default_rng(1),
+        cell_for(name, np, endless=endless),
+        cell_for(name, strict, endless=endless),
+    )
     p = {key: value.astype(dtype) for key, value in initial_cell(cell, 3, H, random).items()}
-    S = cell.states * H
-    xw, d_next = (random.normal(size=shape).astype(dtype) for shape in ((cell.gates, B, H), (B, S)))
-    state = (40.0 * random.normal(size=(B, S))).astype(dtype)  # some of it beyond the limits
-    expected, tape = cell.forward(p, xw, state)
-    found, fused_tape = made.forward(on_device(p), strict.asarray(xw), strict.asarray(state))
+    state_shape = (cell.states, B, H)
+    shapes = (B, 3), (B, H), state_shape
+    x, dh_next, d_state = (random.normal(size=shape).astype(dtype) for shape in shapes)
+    state = (40.0 * random.normal(size=state_shape)).astype(dtype)  # some of it beyond the limits
+    expected, tape = one_step(cell, p, x, state)
+    found, fused_tape = one_step(made, on_device(p), strict.asarray(x), strict.asarray(state))
     bound = 1e-5 if dtype == "float32" else 1e-13
     np.testing.assert_allclose(to_host(found), expected, rtol=bound, atol=bound)
     assert found.dtype == dtype
 
-    grads, fused_grads = ({key: np.zeros_like(p[key]) for key in p if key in ("U", "c")} for _ in range(2))
-    theirs = cell.backward(p, d_next, state, tape, grads)
-    there = on_device(fused_grads)
-    ours = made.backward(on_device(p), strict.asarray(d_next), strict.asarray(state), fused_tape, there)
-    for one, other in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(to_host(one), other, rtol=10 * bound, atol=10 * bound)
-        assert one.dtype == dtype
-    for key, value in there.items():
-        np.testing.assert_allclose(to_host(value), grads[key], rtol=10 * bound, atol=100 * bound)
+    names = [key for key in p if key in ("U", "c")]
+    ours: Parameters = {key: np.zeros_like(p[key]) for key in names}
+    ours |= {"xw": np.zeros((cell.gates, B, H), dtype), "state": d_state}
+    theirs = on_device(ours)
+    cell.backward(dh_next, ours["state"], state, expected, tape, ours["xw"], ours, room_for(p, B, slice(0)))
+    given = strict.asarray(state), found, fused_tape, theirs["xw"], theirs, room_for(on_device(p), B, slice(0))
+    made.backward(strict.asarray(dh_next), theirs["state"], *given)
+    for key, value in theirs.items():
+        np.testing.assert_allclose(to_host(value), ours[key], rtol=10 * bound, atol=100 * bound)
+        assert value.dtype == dtype
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,17 @@ from streamrnn.core.backend import Array, Parameters
 from streamrnn.core.cells import (
     CELLS,
     LIMITS,
+    Cell,
     bounded,
+    by_part,
     initial_cell,
     lstm_backward,
     lstm_forward,
     relu_backward,
     relu_forward,
+    with_ones,
 )
-from streamrnn.core.truncated_bptt import forward_window, input_gradient, window_gradients
+from streamrnn.core.truncated_bptt import BLOCK, forward_window, window_gradients
 from tests.core.finite_differences import numeric, relative_error
 
 
@@ -36,11 +39,17 @@ def world(
     return p, random.standard_normal((T, B, D)), state, random.normal(size=(T, B, P)), weight
 
 
+def states_of(cell: Cell, p: Parameters, inputs: Array, state: Array) -> Array:
+    """All states (T + 1, B, S), from the first (B, S) on."""
+    states, _ = forward_window(cell, p, with_ones(inputs), by_part(state, p["U"].shape[2]))
+    return states.transpose(0, 2, 1, 3).reshape(len(states), *state.shape)
+
+
 def far_from_corners(cell: str, p: Parameters, inputs: Array, state: Array) -> bool:
     """A rectified unit has no derivative at zero, and a difference across it is no derivative either."""
     if cell != "relu":
         return True
-    states, _ = forward_window(CELLS[cell], p, inputs, state)
+    states = states_of(CELLS[cell], p, inputs, state)
     return bool(np.abs(inputs @ p["W"][0] + p["b"] + states[:-1] @ p["U"][0]).min() > 1e-4)
 
 
@@ -59,7 +68,7 @@ def test_every_gradient_of_a_window_equals_its_finite_difference(
 ) -> None:
     p, inputs, state, target, weight = world(cell, seed, T, B, D, H, P)
     assume(far_from_corners(cell, p, inputs, state))
-    made = window_gradients(CELLS[cell], p, inputs, state, target, weight)
+    made = window_gradients(CELLS[cell], p, inputs, state, target, weight, slice(None))
 
     def loss() -> float:
         return window_gradients(CELLS[cell], p, inputs, state, target, weight).loss
@@ -67,7 +76,7 @@ def test_every_gradient_of_a_window_equals_its_finite_difference(
     for name in p:
         error = relative_error(made.parameters[name], numeric(loss, p[name]))
         assert error < 1e-6, f"d loss / d {name} is off by {error:.1e}"
-    assert relative_error(input_gradient(p, made.input_side), numeric(loss, inputs)) < 1e-6
+    assert relative_error(made.inputs, numeric(loss, inputs)) < 1e-6
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -75,15 +84,15 @@ def test_every_gradient_of_a_window_equals_its_finite_difference(
 @settings(max_examples=20, deadline=None)
 def test_a_sequence_in_two_pieces_ends_in_the_state_of_the_whole(cell: str, seed: int, cut: int) -> None:
     p, inputs, state, _, _ = world(cell, seed, 8, 3, 2, 4, 1)
-    whole, _ = forward_window(CELLS[cell], p, inputs, state)
-    first, _ = forward_window(CELLS[cell], p, inputs[:cut], state)
-    second, _ = forward_window(CELLS[cell], p, inputs[cut:], first[-1])
+    whole = states_of(CELLS[cell], p, inputs, state)
+    first = states_of(CELLS[cell], p, inputs[:cut], state)
+    second = states_of(CELLS[cell], p, inputs[cut:], first[-1])
     np.testing.assert_allclose(second[-1], whole[-1], rtol=1e-12)
 
 
 def test_the_gru_step_is_its_equations_written_row_by_row() -> None:
     p, inputs, state, _, _ = world("gru", 1, 1, 3, 2, 4, 1)
-    hidden, _ = forward_window(CELLS["gru"], p, inputs, state)
+    hidden = states_of(CELLS["gru"], p, inputs, state)
     for x, h, made in zip(inputs[0], state, hidden[1], strict=True):
         (Wr, Wz, Wn), (Ur, Uz, Un), (br, bz, bn) = p["W"], p["U"], p["b"]
         r = 1 / (1 + np.exp(-(x @ Wr + br + h @ Ur)))
@@ -94,20 +103,20 @@ def test_the_gru_step_is_its_equations_written_row_by_row() -> None:
 
 def test_the_tanh_step_is_the_textbook_s() -> None:
     p, inputs, state, _, _ = world("tanh", 1, 1, 3, 2, 4, 1)
-    hidden, _ = forward_window(CELLS["tanh"], p, inputs, state)
+    hidden = states_of(CELLS["tanh"], p, inputs, state)
     np.testing.assert_allclose(hidden[1], np.tanh(inputs[0] @ p["W"][0] + state @ p["U"][0] + p["b"]), rtol=1e-12)
 
 
 def test_the_relu_step_is_the_textbook_s_with_the_negative_cut_off() -> None:
     p, inputs, state, _, _ = world("relu", 1, 1, 3, 2, 4, 1)
-    hidden, _ = forward_window(CELLS["relu"], p, inputs, state)
+    hidden = states_of(CELLS["relu"], p, inputs, state)
     a = inputs[0] @ p["W"][0] + state @ p["U"][0] + p["b"]
     np.testing.assert_allclose(hidden[1], np.where(a > 0, a, 0), rtol=1e-12)
 
 
 def test_the_lstm_step_is_its_equations_written_row_by_row() -> None:
     p, inputs, state, _, _ = world("lstm", 1, 1, 3, 2, 4, 1)
-    states, _ = forward_window(CELLS["lstm"], p, inputs, state)
+    states = states_of(CELLS["lstm"], p, inputs, state)
     for x, before, made in zip(inputs[0], state, states[1], strict=True):
         h, c = before[:4], before[4:]
         a = x @ p["W"] + p["b"] + h @ p["U"]
@@ -126,7 +135,7 @@ def test_gradients_are_right_also_where_a_bounded_cell_meets_its_limit(
     limit = 0.5  # met often, and where tanh(c) still has a slope
     cell = replace(CELLS[name], forward=partial(forward, limit=limit), backward=partial(backward, limit=limit))
     p, inputs, state, target, weight = world(name, seed, 4, 3, 2, 4, 2)
-    states, _ = forward_window(cell, p, inputs, state)
+    states = states_of(cell, p, inputs, state)
     assert (np.abs(states[1:]) == limit).any()
     made = window_gradients(cell, p, inputs, state, target, weight)
 
@@ -143,7 +152,7 @@ def test_a_bounded_cell_s_state_stays_in_half_precision_for_ever(cell: str, size
     random = np.random.default_rng(0)
     p = {name: size * value.astype("float32") for name, value in initial_cell(CELLS[cell], 3, 8, random).items()}
     p["b"] += np.float32(size)
-    states, _ = forward_window(
+    states = states_of(
         bounded(CELLS[cell]),
         p,
         random.normal(size=(3000, 2, 3)).astype("float32"),
@@ -157,6 +166,33 @@ def test_a_limit_that_is_never_met_changes_nothing() -> None:
     for cell in LIMITS:
         p, inputs, state, _, _ = world(cell, 3, 5, 3, 2, 4, 1)
         p["U"] *= 0.1
-        free, _ = forward_window(CELLS[cell], p, inputs, state)
-        held, _ = forward_window(bounded(CELLS[cell]), p, inputs, state)
+        free = states_of(CELLS[cell], p, inputs, state)
+        held = states_of(bounded(CELLS[cell]), p, inputs, state)
         np.testing.assert_array_equal(held, np.clip(free, -50, 50))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_come_in_the_order_of_the_parameters(cell: str) -> None:
+    """In which a snapshot has the weights that they made."""
+    p, *given_ = world(cell, 1, 2, 3, 2, 4, 1)
+    assert list(window_gradients(CELLS[cell], p, *given_).parameters) == list(p)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_window_in_blocks_of_rows_teaches_what_its_rows_teach(cell: str) -> None:
+    H, B = 128, 2 * BLOCK // 128 + 5
+    p, inputs, state, target, weight = world(cell, 2, 3, B, 2, H, 1)
+    weight[:, : B // 3] = 0.0  # blocks that count for more and for less
+    made = window_gradients(CELLS[cell], p, inputs, state, target, weight, slice(None))
+    counted, loss, total = (weight > 0).sum(), 0.0, {name: 0.0 * value for name, value in p.items()}
+    for rows in np.array_split(np.arange(B), 7):
+        w = weight[:, rows]
+        part = window_gradients(CELLS[cell], p, inputs[:, rows], state[rows], target[:, rows], w, slice(None))
+        share = (w > 0).sum() / counted
+        loss += share * part.loss
+        total = {name: total[name] + share * part.parameters[name] for name in p}
+        np.testing.assert_allclose(made.state[rows], part.state, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(made.inputs[:, rows], share * part.inputs, rtol=1e-8, atol=1e-14)
+    assert made.loss == pytest.approx(loss, rel=1e-10)
+    for name in p:
+        np.testing.assert_allclose(made.parameters[name], total[name], rtol=1e-8, atol=1e-12)

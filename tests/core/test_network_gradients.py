@@ -55,7 +55,10 @@ def smooth(network: Network, run: Run) -> bool:
     if network.shape.cell != "relu":
         return True
     pairs = zip((p for layer in run.layers for p in layer), run.passes, strict=True)
-    return all(np.abs(at.inputs @ p["W"][0] + p["b"] + at.states[:-1] @ p["U"][0]).min() > 1e-4 for p, at in pairs)
+    return all(
+        np.abs(at.inputs[:, :, :-1] @ p["W"][0] + p["b"] + at.states[:-1, 0] @ p["U"][0]).min() > 1e-4
+        for p, at in pairs
+    )
 
 
 @st.composite

@@ -26,11 +26,6 @@ def xp(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
         yield module
 
 
-@pytest.fixture
-def on_the_host() -> None:
-    """For what only NumPy's arrays can do: not collected for other backends."""
-
-
 @pytest.fixture(scope="module", params=WAYS)
 def each_step(request: pytest.FixtureRequest) -> Iterator[None]:
     """Once with operations on arrays, once with compiled loops, which are not collected for other backends."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamrnn.core.backend import to_host
-from streamrnn.core.cells import CELLS, bounded
+from streamrnn.core.cells import CELLS, bounded, by_part, by_row, one_step
 from streamrnn.engine.forecaster import Forecaster
 from tests.core.slow_anomaly import SlowJudge
 from tests.core.slow_mixture import SlowMixture
@@ -200,7 +200,7 @@ class SlowSeries:
             inputs.append(clipped(x / math.sqrt(self.input_square[i] + 1e-10), 4.0))
         p = {name: to_host(array).astype(float) for name, array in self.model.parameters.items()}
         x_and_embedding = np.array([inputs + [0.0] * 4])
-        cell = bounded(CELLS[self.model.settings.cell])
-        self.state, _ = cell.forward(p, x_and_embedding @ p["W"] + p["b"][:, None], self.state)
-        self.hidden = self.state[:, : self.model.settings.hidden]
+        cell, H = bounded(CELLS[self.model.settings.cell]), self.model.settings.hidden
+        after, _ = one_step(cell, p, x_and_embedding, by_part(self.state, H))
+        self.state, self.hidden = by_row(after), after[0]
         return [float(o) for o in (self.hidden @ p["V"] + p["d"])[0]]
