@@ -18,7 +18,7 @@ OF_ANY_LENGTH = ("clock_ring", "resting", "season")
 
 
 def arrays_of(f: Forecaster) -> dict[str, np.ndarray]:
-    """All that a snapshot of this forecaster holds, by name.
+    """All that a snapshot of this forecaster holds, by name; on the host no copies, so they change as it goes on.
 
     slot/NAME (slots or slots·D, ...) for what is kept of each stream or series, slots in use only; shared/NAME for
     the rest; stream_ids (slots, longest) uint8, each id filled up with zeros, and stream_id_bytes (slots,) int64,
@@ -39,13 +39,13 @@ def arrays_of(f: Forecaster) -> dict[str, np.ndarray]:
 def forecaster_of(
     settings: ForecastSettings, layout: str, arrays: Mapping[str, np.ndarray], xp: ModuleType = np
 ) -> Forecaster:
-    """The forecaster with these settings and this layout of which `arrays_of` gave these arrays, on arrays of xp.
+    """The forecaster of these settings and this layout that `arrays_of` had before it; it copies them to xp.
 
     Raises SnapshotError where the layout is another version's, or where an array lacks, has another shape or type, or
     holds what is not a finite number.
     """
     f = laid_out(settings, layout, xp)
-    shared = {name.removeprefix("shared/"): array for name, array in arrays.items() if name.startswith("shared/")}
+    shared = {name.removeprefix("shared/"): a.copy() for name, a in arrays.items() if name.startswith("shared/")}
     ids, lengths = (_found(arrays, name) for name in ("stream_ids", "stream_id_bytes"))
     if ids.ndim != 2 or ids.dtype != np.uint8 or lengths.shape != ids.shape[:1] or lengths.dtype != np.int64:
         raise SnapshotError(f"stream_ids {ids.dtype} {ids.shape} and stream_id_bytes {lengths.shape} are not ours")
