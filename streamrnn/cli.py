@@ -145,7 +145,8 @@ def backtest(
     if plot is not None:
         import numpy as np
 
-        first = len(table.values) - len(made.recent)
+        kept = made.kept
+        first = len(table.values) - len(kept.mean)
         with _writing(plot) as picture:
             drawing.draw(
                 picture,
@@ -155,7 +156,7 @@ def backtest(
                 values=table.values[:, 0],
                 origins=np.arange(first, len(table.values)),
                 horizon=config.forecast.horizons[0],
-                bounds=made.recent[:, :, 0],
+                bounds=np.stack([kept.lower[:, 0, 0], kept.mean[:, 0, 0], kept.upper[:, 0, 0]], axis=1),
                 coverage=config.forecast.coverage,
             )
         _say_where(plot)

@@ -184,7 +184,7 @@ def test_an_export_needs_no_fitting_configuration_and_is_no_model_to_start_with(
         (lived / "out.jsonl").unlink()
     done = streamrnn("run", "-c", "files.yaml", "--set", "model.initial=in.jsonl-0.safetensors", cwd=lived)
     assert done.returncode == WRONG_USAGE
-    assert b"has format state-1, expected 2 of `streamrnn train`" in done.stderr
+    assert b"has format state-2, expected 2 of `streamrnn train`" in done.stderr
 
 
 def test_where_there_is_nothing_to_export_or_nowhere_to_write_it_is_1(lived: Path) -> None:

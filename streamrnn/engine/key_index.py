@@ -5,6 +5,7 @@ a slot is believed. The hash is Python's own of bytes: keyed with a secret of th
 that collide. Slots do not depend on it, so neither do forecasts.
 """
 
+from heapq import heappop, heappush
 from operator import eq
 
 import numpy as np
@@ -19,7 +20,7 @@ class KeyIndex:
     def __init__(self) -> None:
         self.keys: list[bytes | None] = []
         self.live = 0
-        self._free: list[int] = []
+        self._free: list[int] = []  # a heap: what is free says which slot is next, not when it was freed
         self.resting: list[int] = []  # freed since the last `release`
         self._resize(1024)
 
@@ -44,11 +45,11 @@ class KeyIndex:
         return found
 
     def insert(self, key: bytes) -> int:
-        """A slot for a key that is not there yet: a freed one, else the next new one."""
+        """A slot for a key that is not there yet: the lowest free one, else the next new one."""
         if (self._used + 1) > LOAD * len(self._slots):
             self._resize(max(1024, 4 * (self.live + 1)))
         if self._free:
-            slot = self._free.pop()
+            slot = heappop(self._free)
             self.keys[slot] = key
         else:
             slot = len(self.keys)
@@ -70,7 +71,8 @@ class KeyIndex:
 
     def release(self) -> None:
         """Allow slots that were freed to be used again."""
-        self._free.extend(self.resting)
+        for slot in self.resting:
+            heappush(self._free, slot)
         self.resting.clear()
 
     @classmethod
@@ -79,7 +81,7 @@ class KeyIndex:
         index = cls()
         index.keys, index.resting = list(keys), list(resting)
         rests = set(resting)
-        index._free = [slot for slot in range(len(keys) - 1, -1, -1) if keys[slot] is None and slot not in rests]
+        index._free = [slot for slot, key in enumerate(keys) if key is None and slot not in rests]
         index.live = len(keys) - len(index._free) - len(rests)
         index._resize(max(1024, 4 * index.live))
         return index

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from streamrnn.records import LARGEST
 
 KEY_BYTES = 256
 FIRST_MS, LAST_MS = -62_135_596_800_000, 253_402_300_799_999  # years 1 to 9999
+EPOCH, MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 DEFAULT_FIELDS = {"value": "value", "values": "values", "time": "time", "stream": "stream"}
 
 _decode_any = msgspec.json.Decoder().decode
@@ -59,7 +60,10 @@ class RecordReader:
             return _tombstone(checked_key(key), timestamp)
         if len(raw) > self.form.max_bytes:
             raise RecordError("decode", f"the value has {len(raw)} bytes, input.max_bytes is {self.form.max_bytes}")
-        message = _parse(raw)
+        return self.piece(key, _parse(raw), timestamp)
+
+    def piece(self, key: bytes | None, message: Any, timestamp: int) -> Piece:
+        """One record of which the JSON has been parsed. Raises RecordError."""
         if self.form.lines and isinstance(message, dict) and message.get("forget") is True:
             return _tombstone(self._key_of(key, message), timestamp)
         stream = self._key_of(key, message)
@@ -188,30 +192,36 @@ def _step_times(found: Any, steps: int, timestamp: int) -> tuple[np.ndarray, np.
     if isinstance(found, list):
         if len(found) != steps:
             raise RecordError("validate", f'"time" has {len(found)} entries for {steps} steps')
-        return np.array([_milliseconds(t) for t in found], np.int64), np.ones(steps, np.int32)
-    last = timestamp if found is None else _milliseconds(found)
+        return np.array([checked_time(t) for t in found], np.int64), np.ones(steps, np.int32)
+    last = timestamp if found is None else checked_time(found)
     return np.full(steps, last, np.int64), np.arange(steps, 0, -1, dtype=np.int32)
 
 
-def _milliseconds(found: Any) -> int:
+def checked_time(found: Any) -> int:
+    """Epoch milliseconds of a number or of RFC 3339 text. Raises RecordError for anything else."""
+    moment = found
     if isinstance(found, str):
         try:
-            moment = datetime.fromisoformat(found)
-            if moment.tzinfo is None:
-                moment = moment.replace(tzinfo=UTC)
-            return int((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
-        except (ValueError, OverflowError):
-            raise RecordError("validate", f'"time" is {_shown(found)}, expected epoch ms or RFC 3339') from None
-    if isinstance(found, bool) or not isinstance(found, int | float) or found != found // 1:
+            moment = milliseconds_of(datetime.fromisoformat(found))
+        except ValueError:
+            moment = None
+    if isinstance(moment, bool) or not isinstance(moment, int | float) or moment != moment // 1:
         raise RecordError("validate", f'"time" is {_shown(found)}, expected epoch ms or RFC 3339')
-    if not FIRST_MS <= found <= LAST_MS:
+    if not FIRST_MS <= moment <= LAST_MS:
         raise RecordError("validate", f'"time" is {_shown(found)}, outside the years 1 to 9999')
-    return int(found)
+    return int(moment)
+
+
+def milliseconds_of(moment: datetime) -> int:
+    """Epoch milliseconds, exactly; a time without an offset is UTC."""
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - EPOCH) // MILLISECOND
 
 
 def _shown(found: Any) -> str:
-    """The value as JSON writes it, shortened."""
-    text = json.dumps(found)
+    """The value as JSON writes it, shortened; what JSON does not have as Python writes it."""
+    text = json.dumps(found, default=repr)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

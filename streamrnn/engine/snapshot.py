@@ -15,16 +15,13 @@ import numpy as np
 
 from streamrnn.core.backend import Array, to_host
 from streamrnn.engine.forecaster import Forecaster
-from streamrnn.engine.key_index import KeyIndex
 from streamrnn.engine.settings import ForecastSettings
+from streamrnn.engine.state_arrays import check_finite, laid_out, layout_id, slot_arrays, take_shared
 from streamrnn.errors import SnapshotError
 
 FORMAT = 3
 PAGE_BYTES = 896 * 1024
 KEYS_A_PAGE = 2048
-SLOT_ARRAYS = ("live", "last_step", "last_seen")
-MAY_BE_NAN = ("slot/window_targets", "windows.targets")  # no label yet
-OF_ANY_LENGTH = ("clock_ring", "resting", "season")
 HEADER = {
     "layout": str,
     "offset": int,
@@ -103,7 +100,7 @@ class Capture:
             page = self._pages[key]
             if key in self._numbers:
                 name, kind = self._numbers[key]
-                _check_finite(name, np.frombuffer(page, kind))
+                check_finite(name, np.frombuffer(page, kind))
             self._sums[key] = zlib.crc32(page)
             size += len(page)
 
@@ -132,15 +129,14 @@ class SnapshotWriter:
         f, table = self.forecaster, self.forecaster.table
         slots, used, shared = np.flatnonzero(table.touched), len(table.index.keys), f.state()
         raw = {name: array.tobytes() for name, array in shared.items()}
-        widths = {
-            name: array.nbytes // max(1, table.capacity) for name, array in _slot_arrays(f).items()
-        }  # of a slot
+        # bytes of a slot
+        widths = {name: array.nbytes // max(1, table.capacity) for name, array in slot_arrays(f).items()}
         valid = {f"keys/{page}" for page in range(-(-used // KEYS_A_PAGE))}
         valid |= {f"slot/{name}/{page}" for name, width in widths.items() for page in _page_numbers(used * width)}
         valid |= {f"shared/{name}/{page}" for name, content in raw.items() for page in _page_numbers(len(content))}
         header = {
             "format": FORMAT,
-            "layout": _layout_id(f),
+            "layout": layout_id(f),
             "offset": offset,
             "settings": f.settings.to_json(),
             "slots": used,
@@ -150,7 +146,7 @@ class SnapshotWriter:
         self._sums = {key: value for key, value in known.items() if key in valid}
         captured = Capture(offset, header, dropped, self._sums)
 
-        for name, array in _slot_arrays(f).items():
+        for name, array in slot_arrays(f).items():
             self._copy_slab(captured, f"slot/{name}", array, widths[name], used, slots)
         for page in range(-(-used // KEYS_A_PAGE)):
             key = f"keys/{page}"
@@ -201,29 +197,19 @@ def restore(stored: StoredSnapshot, xp: ModuleType = np) -> tuple[Forecaster, Sn
 def _rebuilt(
     header: dict[str, Any], pages: dict[str, bytes], xp: ModuleType
 ) -> tuple[Forecaster, SnapshotWriter, int]:
-    f = Forecaster(ForecastSettings.from_json(header["settings"]), xp)
-    if header["layout"] != _layout_id(f):
-        raise SnapshotError(
-            f"the snapshot has layout {header['layout']}, this version's is {_layout_id(f)}: it was written by "
-            "another version of streamrnn"
-        )
+    f = laid_out(ForecastSettings.from_json(header["settings"]), header["layout"], xp)
     used, table = header["slots"], f.table
     keys: list[bytes | None] = []
     for page in range(-(-used // KEYS_A_PAGE)):
         keys += _unpack_keys(pages[f"keys/{page}"])
     if len(keys) != used:
         raise SnapshotError(f"the snapshot holds {len(keys)} stream ids, its header says {used}")
-    arrays = _read_shared(header["shared"], pages)
-    _check_shared(f, arrays)
-    f.load(arrays)
-    table.index = KeyIndex.restored(keys, arrays["resting"].tolist())
-    if used:
-        table.grow(used)
-    for name, array in _slot_arrays(f).items():
+    take_shared(f, _read_shared(header["shared"], pages), keys)
+    for name, array in slot_arrays(f).items():
         size = used * (array.nbytes // max(1, table.capacity))
         flat = array.reshape(-1).view("uint8")
         for start, part in _pages(f"slot/{name}", pages, size):
-            _check_finite(f"slot/{name}", np.frombuffer(part, array.dtype))
+            check_finite(f"slot/{name}", np.frombuffer(part, array.dtype))
             values = np.frombuffer(part, "uint8")
             flat[start : start + len(part)] = xp.asarray(values) if name in table.slabs else values
     return f, SnapshotWriter(f, header["pages"]), header["offset"]
@@ -242,32 +228,6 @@ def described(stored: StoredSnapshot) -> SnapshotFacts:
     return SnapshotFacts(header["format"], header["layout"], header["offset"], header["settings"], size)
 
 
-def arrays_of(f: Forecaster) -> dict[str, np.ndarray]:
-    """All that a snapshot of this forecaster holds, by name.
-
-    slot/NAME (slots or slots·D, ...) for what is kept of each stream or series, slots in use only; shared/NAME for
-    the rest; stream_ids (slots, longest) uint8, each id filled up with zeros, and stream_id_bytes (slots,) int64,
-    its length, 0 where a slot is free.
-    """
-    used, capacity = len(f.table.index.keys), max(1, f.table.capacity)
-    made = {
-        f"slot/{name}": to_host(array)[: used * len(array) // capacity] for name, array in _slot_arrays(f).items()
-    }
-    made |= {f"shared/{name}": to_host(array) for name, array in f.state().items()}
-    ids = [key or b"" for key in f.table.index.keys]
-    lengths = np.array([len(key) for key in ids], np.int64)
-    longest = max(1, int(lengths.max(initial=0)))
-    filled = b"".join(key.ljust(longest, b"\0") for key in ids)
-    made["stream_ids"] = np.frombuffer(filled, np.uint8).reshape(used, longest)
-    made["stream_id_bytes"] = lengths
-    return made
-
-
-def _slot_arrays(f: Forecaster) -> dict[str, Array]:
-    """Every array whose first axis goes by slots (or by slots times features)."""
-    return {**f.table.slabs, **{name: getattr(f.table, name) for name in SLOT_ARRAYS}}
-
-
 def _read_shared(listed: dict[str, Any], pages: dict[str, bytes]) -> dict[str, Array]:
     arrays: dict[str, Array] = {}
     for name, (dtype, shape) in listed.items():
@@ -277,24 +237,7 @@ def _read_shared(listed: dict[str, Any], pages: dict[str, bytes]) -> dict[str, A
             .reshape(shape)
             .copy()
         )
-        _check_finite(name, arrays[name])
     return arrays
-
-
-def _check_finite(name: str, values: np.ndarray) -> None:
-    if name not in MAY_BE_NAN and values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise SnapshotError(f"{name} holds numbers that are not finite: there is nothing to go on from")
-
-
-def _check_shared(f: Forecaster, arrays: dict[str, Array]) -> None:
-    for name, expected in f.state().items():
-        if name not in arrays:
-            raise SnapshotError(f"the snapshot holds nothing for {name}, expected {expected.shape}")
-        found = arrays[name]
-        fits = found.ndim == expected.ndim if name in OF_ANY_LENGTH else found.shape == expected.shape
-        if not fits or found.dtype != expected.dtype:
-            wanted = f"{expected.dtype} {expected.shape}"
-            raise SnapshotError(f"the snapshot holds {found.dtype} {found.shape} for {name}, expected {wanted}")
 
 
 def _pages(name: str, pages: dict[str, bytes], size: int) -> Iterator[tuple[int, bytes]]:
@@ -334,10 +277,6 @@ def _check_pages(sums: dict[str, int], pages: dict[str, bytes]) -> None:
         found = zlib.crc32(pages[key])
         if found != expected:
             raise SnapshotError(f"page {key} has checksum {found:08x}, the header says {expected:08x}")
-
-
-def _layout_id(f: Forecaster) -> str:
-    return f"{zlib.crc32(repr(f.layout.fields).encode()):08x}"
 
 
 def _pack_keys(keys: list[bytes | None]) -> bytes:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -10,12 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from streamrnn import __version__
-from streamrnn.engine.readouts import Readouts
 from streamrnn.engine.record_reader import InputFormat
-from streamrnn.engine.settings import ForecastSettings
 from streamrnn.service.backend import backend
+from streamrnn.service.forecasting import forecast_settings as forecast_settings
+from streamrnn.service.forecasting import initial_model as initial_model
 from streamrnn.service.metrics import Metrics
-from streamrnn.service.model_file import read_model
 from streamrnn.service.settings import Config
 from streamrnn.service.systemd import ServiceManager
 from streamrnn.service.task_settings import TaskSettings
@@ -29,31 +27,6 @@ if TYPE_CHECKING:
     from streamrnn.service.worker import Worker
 
 
-def forecast_settings(config: Config) -> ForecastSettings:
-    """What touches forecasts."""
-    settings = ForecastSettings(
-        features=config.input.features,
-        horizons=tuple(config.forecast.horizons),
-        coverage=config.forecast.coverage,
-        missing=tuple(config.input.missing),
-        cell=config.model.cell,
-        hidden=config.model.hidden,
-        learning=config.learning.enabled,
-        window=config.learning.window,
-        rate=config.learning.rate,
-        clip_norm=config.learning.clip_norm,
-        seed=config.compute.seed,
-        max_streams=int(config.state.max_streams),
-        ttl_ms=None if config.state.ttl is None else config.state.ttl.milliseconds,
-    )
-    if config.model.readout != "auto":
-        return replace(settings, readout=config.model.readout)
-    exact = replace(settings, readout="exact")
-    series = config.state.max_streams * config.input.features
-    size = series * sum(field.row_bytes for field in Readouts(exact).fields())
-    return exact if size <= config.state.exact_budget else replace(settings, readout="shared")
-
-
 def input_format(config: Config) -> InputFormat:
     """What a message looks like."""
     names = config.input.fields
@@ -65,13 +38,6 @@ def input_format(config: Config) -> InputFormat:
         max_steps=config.input.max_steps,
         lines=config.transport == "file",
     )
-
-
-def initial_model(config: Config) -> dict[str, np.ndarray] | None:
-    """What a trained model passes on, if one is configured. Raises ConfigError."""
-    if config.model.initial is None:
-        return None
-    return read_model(Path(config.model.initial), forecast_settings(config))
 
 
 def task_settings(config: Config, xp: ModuleType = np) -> TaskSettings:

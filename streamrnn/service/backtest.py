@@ -1,8 +1,8 @@
 """A table's forecasts, row by row, by the very Forecaster that the daemon runs."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from types import ModuleType
 from typing import BinaryIO
 
@@ -21,11 +21,40 @@ CHUNK = 4096  # records
 
 
 @dataclass(slots=True)
+class Rows:
+    """Forecasts made after r rows of a table of C columns: those of C streams, or the features of one (S = 1)."""
+
+    lower: np.ndarray  # (r, C, P)
+    mean: np.ndarray
+    upper: np.ndarray
+    surprise: np.ndarray  # (r, S)
+    anomaly: np.ndarray
+
+    @classmethod
+    def of(cls, made: ForecastBatch, rows: int) -> "Rows":
+        """The records of a row are its columns, or its one record holds them as features."""
+        P = made.mean.shape[1]
+        bounds = (each.transpose(0, 2, 1).reshape(rows, -1, P) for each in (made.lower, made.mean, made.upper))
+        return cls(*bounds, *(score.reshape(rows, -1) for score in (made.surprise, made.anomaly)))
+
+    @classmethod
+    def none(cls, columns: int, streams: int, horizons: int) -> "Rows":
+        """Of no row."""
+        bounds = (np.zeros((0, columns, horizons)) for _ in range(3))
+        return cls(*bounds, *(np.zeros((0, streams)) for _ in range(2)))
+
+    @classmethod
+    def last(cls, parts: list["Rows"], rows: int) -> "Rows":
+        """The last rows of all these parts together."""
+        return cls(*(np.concatenate([getattr(part, each.name) for part in parts])[-rows:] for each in fields(cls)))
+
+
+@dataclass(slots=True)
 class Backtest:
     """What came of one."""
 
     score: Score
-    recent: np.ndarray  # (r, 3, P): lower, mean, upper of the first column's last rows, for a plot
+    kept: Rows  # those of the last `keep` rows
     records: int
     seconds: float
     forecaster: Forecaster  # as it is after the last row
@@ -46,7 +75,7 @@ def backtest(
 ) -> Backtest:
     """Forecast after every cell (after every row with `multivariate`), score it, and write one line each.
 
-    keep: rows of the first column's forecasts that are kept for a plot; initial: what a trained model passes on;
+    keep: how many of the last rows' forecasts are kept; initial: what a trained model passes on;
     xp: where the arrays live; on_rows: told the rows done.
     """
     began = time.perf_counter()
@@ -61,30 +90,20 @@ def backtest(
     if settings.missing:
         values = np.where(np.isin(values, settings.missing), np.nan, values)
     score = Score(values, settings.horizons, season_of(table.times))
-    recent: list[np.ndarray] = []
-    for first, stop in _chunks(len(values), len(names)):
+    recent = [Rows.none(len(table.names), len(names), len(settings.horizons))]
+    size = max(1, CHUNK // len(names))
+    for first in range(0, len(values), size):
+        stop = min(len(values), first + size)
         rows = slice(first, stop)
         batch = table_steps(names, table.values[rows], table.times[rows], multivariate=multivariate, first=first)
         made = forecaster.forecast(batch)
         if output is not None:
             lines = encoder.encode(batch, made)
             output.write(b"\n".join(line or b"" for line in lines) + b"\n")
-        lower, mean, upper = _by_column(made, stop - first)
-        score.add(first, mean, lower, upper)
+        by_row = Rows.of(made, stop - first)
+        score.add(first, by_row.mean, by_row.lower, by_row.upper)
         if keep:
-            recent = [*recent, np.stack([lower[:, 0], mean[:, 0], upper[:, 0]], axis=1)]
-            recent = recent[-(1 + keep * len(names) // CHUNK + 1) :]
+            recent.append(by_row)
+            del recent[: -(keep // size + 2)]
         on_rows(stop)
-    kept = np.concatenate(recent)[-keep:] if recent else np.zeros((0, 3, len(settings.horizons)))
-    return Backtest(score, kept, len(values) * len(names), time.perf_counter() - began, forecaster)
-
-
-def _chunks(rows: int, streams: int) -> Iterator[tuple[int, int]]:
-    size = max(1, CHUNK // streams)
-    return ((first, min(rows, first + size)) for first in range(0, rows, size))
-
-
-def _by_column(made: ForecastBatch, rows: int) -> list[np.ndarray]:
-    """(r, C, P) each: the records of a row are its columns, or its one record holds them as features."""
-    P = made.mean.shape[1]
-    return [getattr(made, name).transpose(0, 2, 1).reshape(rows, -1, P) for name in ("lower", "mean", "upper")]
+    return Backtest(score, Rows.last(recent, keep), len(values) * len(names), time.perf_counter() - began, forecaster)

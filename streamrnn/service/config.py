@@ -16,9 +16,9 @@ from streamrnn.errors import ConfigError
 from streamrnn.service.quantities import MASK, Duration, Horizons, Secret, Size, parse_float
 from streamrnn.service.settings import NOT_YET, Config, Default
 from streamrnn.service.settings_rules import breaches
-from streamrnn.service.settings_source import Broken, Items, Section, Text, Tree, read_settings
+from streamrnn.service.settings_source import Broken, Items, Section, Text, Tree, argument_settings, read_settings
 
-__all__ = ["Config", "effective_yaml", "load_config"]
+__all__ = ["Config", "config_of", "effective_yaml", "load_config"]
 
 _SECRET_KEY = re.compile(r"(password|token|secret)$")
 _WHOLE_NUMBER = re.compile(r"[-+]?[0-9]{1,19}")
@@ -33,7 +33,19 @@ def load_config(path: Path | None, sets: Sequence[str], environ: Mapping[str, st
 
     Raises ConfigError with one line for each problem found.
     """
-    tree, problems = read_settings(path, sets, environ)
+    return _checked(*read_settings(path, sets, environ))
+
+
+def config_of(arguments: Mapping[str, object], keys: Mapping[str, str]) -> Config:
+    """The settings of these arguments of a function over the defaults, by the same rules as those of a file.
+
+    keys: the full key of each argument. Raises ConfigError with one line for each problem found, which names the
+    argument.
+    """
+    return _checked(argument_settings(arguments, keys), [])
+
+
+def _checked(tree: Section, problems: list[str]) -> Config:
     reading = _Reading(problems)
     config: Config = reading.section(Config, tree, "")
     for keys, message in breaches(config):

@@ -4,6 +4,7 @@ What a text means (a number, a duration, a name) is for `config.py` to say, whic
 only what holds for all of them: a small and safe part of YAML, references, and what takes precedence over what.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -86,6 +87,30 @@ def read_settings(path: Path | None, sets: Sequence[str], environ: Mapping[str, 
             (name,) = re.findall(r"^[\w.]*", given)  # what follows may be a secret
             problems.append(f"--set {name!r}: names no key and value. Write it as --set section.key=value")
     return tree, problems
+
+
+def argument_settings(arguments: Mapping[str, object], keys: Mapping[str, str]) -> Section:
+    """Values as Python has them, laid out by the full key of each; an array counts as a list. Nothing is replaced."""
+    tree = Section({}, "")
+    for name, value in arguments.items():
+        node = _argument(value, f"argument {name}")
+        for key in reversed(keys[name].split(".")):
+            node = Section({key: node}, "")
+        merged = _merged(tree, node)
+        assert isinstance(merged, Section)
+        tree = merged
+    return tree
+
+
+def _argument(value: object, where: str) -> Tree:
+    """The value as a file would have it; what a file cannot have is its text, which fits nowhere."""
+    if hasattr(value, "tolist"):  # of NumPy
+        value = value.tolist()
+    if isinstance(value, list | tuple | range | set | frozenset):
+        return Items(tuple(_argument(item, where) for item in value), where)
+    if isinstance(value, bool | None):
+        return Text(json.dumps(value), where)
+    return Text(str(value), where, quoted=isinstance(value, str))
 
 
 def _read_file(path: Path, environ: Mapping[str, str], problems: list[str]) -> Section:

@@ -144,7 +144,8 @@ async def export(config: Config, number: int | None, folder: Path) -> AsyncItera
             yield f"{partition}: not exported: {error}"
             continue
         path = folder / f"{partition.topic}-{partition.partition}.safetensors"
-        size = write_state(path, forecaster, partition.topic, partition.partition, offset)
+        origin = {"topic": partition.topic, "partition": str(partition.partition), "offset": str(offset)}
+        size = write_state(path, forecaster, origin)
         written += 1
         yield f"{partition}: {len(forecaster.table):,} streams at offset {offset:,}, {size:,} bytes in {path}"
     if damaged:

@@ -81,6 +81,7 @@ BAD = [
     (b'{"value": 1, "time": "yesterday"}', "validate", "expected epoch ms or RFC 3339"),
     (b'{"value": 1, "time": true}', "validate", "expected epoch ms or RFC 3339"),
     (b'{"value": 1, "time": 1e300}', "validate", "outside the years 1 to 9999"),
+    (b'{"value": 1, "time": "0001-01-01T00:00:00+01:00"}', "validate", "outside the years 1 to 9999"),
     (b'{"values": [[1], [2]], "time": [1]}', "validate", '"time" has 1 entries for 2 steps'),
     (b'{"value": 1, "padding": "' + b"x" * 200 + b'"}', "decode", "input.max_bytes is 200"),
 ]
@@ -129,6 +130,7 @@ def test_fields_can_have_other_names_and_lie_deep() -> None:
         ("1700000000000.0", 1_700_000_000_000),
         ('"2023-11-14T22:13:20Z"', 1_700_000_000_000),
         ('"2023-11-14T23:13:20+01:00"', 1_700_000_000_000),
+        ('"1970-01-01T00:00:01.001Z"', 1001),
         ('"0001-01-01T00:00:00Z"', -62_135_596_800_000),
         ("null", 1000),
     ],

@@ -34,7 +34,7 @@ class IndexBesideDict(RuleBasedStateMachine):
         assert slot not in self.slots.values()
         assert slot not in self.resting
         if self.free:
-            assert slot in self.free  # a free slot is taken before a new one
+            assert slot == min(self.free)  # also after a restore, which knows only what is free
             self.free.remove(slot)
         else:
             assert slot == len(self.slots) + len(self.resting)

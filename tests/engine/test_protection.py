@@ -115,7 +115,7 @@ def test_nor_is_it_restored_though_its_checksums_are_right(monkeypatch: pytest.M
     forecaster = taught(ForecastSettings())
     forecaster.table.slabs["levels"][0, 0] = np.nan
     with monkeypatch.context() as careless:
-        careless.setattr("streamrnn.engine.snapshot._check_finite", lambda *_: None)
+        careless.setattr("streamrnn.engine.snapshot.check_finite", lambda *_: None)
         pages = SnapshotWriter(forecaster).capture(1)
     with pytest.raises(SnapshotError, match=r"slot/levels holds numbers that are not finite"):
         restore(StoredSnapshot(pages.header, pages.pages))

@@ -9,7 +9,8 @@ import pytest
 
 from streamrnn.engine.forecaster import Forecaster
 from streamrnn.engine.settings import ForecastSettings
-from streamrnn.engine.snapshot import FORMAT, SnapshotWriter, StoredSnapshot, arrays_of, sealed
+from streamrnn.engine.snapshot import FORMAT, SnapshotWriter, StoredSnapshot, sealed
+from streamrnn.engine.state_arrays import arrays_of
 from streamrnn.service.stored_state import NONE, REFUSED, SOUND, Report, compared, judged
 from streamrnn.transport.contract import PartitionId, StoredState
 from tests.engine.records_by_hand import fed
