@@ -174,8 +174,8 @@ def test_a_limit_that_is_never_met_changes_nothing() -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_gradients_come_in_the_order_of_the_parameters(cell: str) -> None:
     """In which a snapshot has the weights that they made."""
-    p, *given_ = world(cell, 1, 2, 3, 2, 4, 1)
-    assert list(window_gradients(CELLS[cell], p, *given_).parameters) == list(p)
+    p, inputs, state, target, weight = world(cell, 1, 2, 3, 2, 4, 1)
+    assert list(window_gradients(CELLS[cell], p, inputs, state, target, weight).parameters) == list(p)
 
 
 @pytest.mark.parametrize("cell", CELLS)
