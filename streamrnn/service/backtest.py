@@ -14,10 +14,12 @@ from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.warm_start import begin_with
 from streamrnn.errors import RecordError
 from streamrnn.records import ForecastBatch, table_steps
+from streamrnn.service.plot import Panel
 from streamrnn.service.score import Score, season_of
 from streamrnn.transport.csv_table import CsvTable
 
 CHUNK = 4096  # records
+ANOMALOUS = 0.999  # and above: a new incident
 
 
 @dataclass(slots=True)
@@ -26,6 +28,7 @@ class Backtest:
 
     score: Score
     recent: np.ndarray  # (r, 3, P): lower, mean, upper of the first column's last rows, for a plot
+    anomaly: np.ndarray  # (r,) of the same rows
     records: int
     seconds: float
     forecaster: Forecaster  # as it is after the last row
@@ -61,7 +64,7 @@ def backtest(
     if settings.missing:
         values = np.where(np.isin(values, settings.missing), np.nan, values)
     score = Score(values, settings.horizons, season_of(table.times))
-    recent: list[np.ndarray] = []
+    recent: list[tuple[np.ndarray, np.ndarray]] = []
     for first, stop in _chunks(len(values), len(names)):
         rows = slice(first, stop)
         batch = table_steps(names, table.values[rows], table.times[rows], multivariate=multivariate, first=first)
@@ -72,11 +75,30 @@ def backtest(
         lower, mean, upper = _by_column(made, stop - first)
         score.add(first, mean, lower, upper)
         if keep:
-            recent = [*recent, np.stack([lower[:, 0], mean[:, 0], upper[:, 0]], axis=1)]
+            bounds = np.stack([lower[:, 0], mean[:, 0], upper[:, 0]], axis=1)
+            recent = [*recent, (bounds, made.anomaly[:: len(names)])]
             recent = recent[-(1 + keep * len(names) // CHUNK + 1) :]
         on_rows(stop)
-    kept = np.concatenate(recent)[-keep:] if recent else np.zeros((0, 3, len(settings.horizons)))
-    return Backtest(score, kept, len(values) * len(names), time.perf_counter() - began, forecaster)
+    none = np.zeros((0, 3, len(settings.horizons))), np.zeros(0)
+    kept, anomaly = (np.concatenate(each)[-keep:] for each in zip(*recent, strict=True)) if recent else none
+    records = len(values) * len(names)
+    return Backtest(score, kept, anomaly, records, time.perf_counter() - began, forecaster)
+
+
+def last_rows(made: Backtest, table: CsvTable, settings: ForecastSettings, title: str) -> Panel:
+    """A picture's panel of the first column, for its first horizon, with what was kept."""
+    horizon, kept = settings.horizons[0], len(made.recent)
+    told = max(0, kept - horizon)  # rows of which there is a forecast
+    rows = slice(len(table.values) - told, None)
+    return Panel(
+        title=f"{title}, {horizon} step{'s' * (horizon > 1)} ahead",
+        label=table.names[0],
+        times=table.times[rows],
+        values=table.values[rows, 0],
+        bounds=made.recent[:told, :, 0],
+        odd=made.anomaly[kept - told :] >= ANOMALOUS,
+        coverage=settings.coverage,
+    )
 
 
 def _chunks(rows: int, streams: int) -> Iterator[tuple[int, int]]:
