@@ -71,7 +71,8 @@ def tail(
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     chosen = Chosen(frozenset(horizons), config.anomalies.threshold if anomalies else None, count)
     threshold = config.anomalies.threshold
-    screen = Terminal(config.forecast.coverage, threshold) if sys.stdout.isatty() else Pipe(threshold)
+    coverage = None if anomalies else config.forecast.coverage
+    screen = Terminal(coverage, threshold) if sys.stdout.isatty() else Pipe(threshold)
     with screen, contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
         asyncio.run(_follow(config, streams, chosen, screen, from_beginning=from_beginning, follow=not no_follow))
 

@@ -73,7 +73,8 @@ class Pipe:
 class Terminal:
     """Coloured lines that scroll; below them the newest forecasts and the count."""
 
-    def __init__(self, coverage: float, threshold: float) -> None:
+    def __init__(self, coverage: float | None, threshold: float) -> None:
+        """coverage: the share of values that should lie inside; None where what is shown is no fair sample."""
         self._coverage = coverage
         self._lines = Lines(threshold)
         self._console = Console()
@@ -126,12 +127,10 @@ class Terminal:
         return table
 
     def _count(self) -> Text:
-        share = (
-            f", {self._inside / self._known:.1%} of the values inside (asked: {self._coverage:.0%})"
-            if self._known
-            else ""
-        )
-        return Text(f"{self._shown:,} compared{share}", "dim")
+        told = f"{self._shown:,} compared"
+        if self._known and self._coverage is not None:
+            told += f", {self._inside / self._known:.1%} of the values inside (asked: {self._coverage:.0%})"
+        return Text(told, "dim")
 
 
 class Lines:

@@ -10,6 +10,7 @@ from streamrnn.errors import FatalError
 from streamrnn.service import assembly
 from streamrnn.service.config import load_config
 from streamrnn.service.settings import Config
+from streamrnn.transport.contract import PartitionId
 from tests.kafka.guarded import GROUP, PREFIXED, TOPIC, TRANSACTIONAL_ID, GuardedBroker, Right, password
 from tests.kafka.plain_clients import read, write
 
@@ -107,3 +108,30 @@ def test_without_any_one_of_them_the_error_names_it(
         lived(guarded, config)
     kind = {TOPIC: "topic", GROUP: "group", TRANSACTIONAL_ID: "transactional id"}[right.kind]
     assert f"{right.operation} on {kind} {right.name}" in str(raised.value)
+
+
+@pytest.mark.parametrize("missing", [None, "input", "output"])
+def test_tail_needs_to_read_both_topics_and_nothing_else(
+    guarded: GuardedBroker, unique: Callable[[str], str], missing: str | None
+) -> None:
+    config, user = prepared(guarded, unique)
+    topics = {"input": config.input.topic, "output": config.output.topic}
+    guarded.allow(user, [Right("Read", TOPIC, name) for what, name in topics.items() if what != missing])
+
+    async def look() -> list[PartitionId]:
+        tap = assembly.tap(config)
+        try:
+            await tap.start(None)
+            async with asyncio.timeout(PATIENCE):
+                while not tap.caught_up:
+                    found = list(await tap.outputs(0.5))
+            await tap.inputs(PartitionId(config.input.topic, 0), 0)
+            return found
+        finally:
+            await tap.stop()
+
+    if missing is None:
+        assert asyncio.run(look()) == [PartitionId(config.input.topic, 0)]
+        return
+    with pytest.raises(FatalError, match=f"Read.* on topic {topics[missing]}"):
+        asyncio.run(look())
