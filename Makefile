@@ -12,7 +12,7 @@ MINUTES ?= 5
 COUNT := benchmarks/rivals/kafka_streams
 
 .PHONY: demo test test-fast test-deploy test-examples test-gpu chaos chaos-hour fuzz format lint types lock audit
-.PHONY: benchmark benchmark-gpu rivals clean
+.PHONY: benchmark benchmark-gpu rivals docs clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,10 @@ $(VENV)/.installed-examples: $(READY)
 
 $(VENV)/.installed-lock: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[lock]'
+	touch $@
+
+$(VENV)/.installed-docs: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	touch $@
 
 demo: $(READY)
@@ -90,6 +94,10 @@ benchmark: $(READY)
 benchmark-gpu: $(READY)  ## forecasts a second on the CPU and on a CUDA device, and the batch from which the device wins
 	$(BIN)/python -m benchmarks.gpu
 
+docs: $(VENV)/.installed-docs  ## the documents as a site in site/; a warning is an error
+	$(BIN)/sphinx-build --nitpicky --fail-on-warning --keep-going --fresh-env --quiet docs site
+	@echo site/index.html
+
 rivals: .venv-rivals/.installed $(COUNT)/target/.built  ## what streamrnn is compared with; 6 GB, and needs Maven
 
 .venv-rivals/.installed: $(wildcard benchmarks/rivals/*.txt)
@@ -105,4 +113,4 @@ $(COUNT)/target/.built: $(COUNT)/pom.xml $(wildcard $(COUNT)/src/main/*/*) $(wil
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-rivals $(COUNT)/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-rivals $(COUNT)/target site .mypy_cache .ruff_cache .pytest_cache .hypothesis

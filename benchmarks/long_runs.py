@@ -4,6 +4,7 @@
     python -m benchmarks.long_runs flood [--seconds 600]               input faster than compute, then the rest of it
     python -m benchmarks.long_runs backlog [--records 5000000]         a start with all of that waiting
     python -m benchmarks.long_runs recovery [--streams 1000 100000]    seconds from a start to forecasts
+    python -m benchmarks.long_runs replay [--records 1000000]          the same records again, after SIGKILL
     python -m benchmarks.long_runs keys [--number 10000000]            every record of another stream
     python -m benchmarks.long_runs hot [--records 100000]              99 of 100 records of one stream
 
@@ -20,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -238,8 +240,8 @@ def recovery(streams: list[int]) -> Iterator[str]:
 
     Then a second worker comes, and takes half of them: from its start until both run.
     """
-    yield "| streams | state | clean stop | start after it | start after SIGKILL | replayed | scale-out |"
-    yield "|---:|---:|---:|---:|---:|---:|---:|"
+    yield "| streams | state | clean stop | start after it | restored | start after SIGKILL | replayed | scale-out |"
+    yield "|---:|---:|---:|---:|---:|---:|---:|---:|"
     for size in streams:
         with kafka() as (broker, folder):
             source, worker = Source(TOPIC, PARTITIONS, size), Worker(broker, folder, shutdown_timeout="120s")
@@ -251,9 +253,10 @@ def recovery(streams: list[int]) -> Iterator[str]:
             worker.daemon.send(signal.SIGTERM)
             assert worker.daemon.wait(150) == 0
             stopped = time.monotonic() - began
+            worker.log.write_text("")
             worker.daemon.start()
             clean = worker.until("ready")
-            mib = _state(worker)
+            mib, restoring = _state(worker), _seconds_in("fencing → restoring", "→ running", worker.log)
             asyncio.run(source.flow(broker.bootstrap_servers, min(20_000, 2 * size), 15.0))
             worker.daemon.kill()
             worker.log.write_text("")
@@ -268,11 +271,46 @@ def recovery(streams: list[int]) -> Iterator[str]:
             second.daemon.start()
             shared = second.until("ready", PARTITIONS // 2)
             yield (
-                f"| {size:,} | {mib:.0f} MiB | {stopped:.1f} s | {clean:.1f} s | {killed:.1f} s | {replayed:,} "
-                f"| {shared:.1f} s |"
+                f"| {size:,} | {mib:.0f} MiB | {stopped:.1f} s | {clean:.1f} s | {mib * 2**20 / 1e6 / restoring:.0f} MB/s "
+                f"| {killed:.1f} s | {replayed:,} | {shared:.1f} s |"
             )
             second.daemon.stop()
             worker.daemon.stop()
+
+
+def replay(streams: int, records: int) -> Iterator[str]:
+    """Records a second from a topic that was forecast before, beside those of the first time."""
+    with kafka() as (broker, folder):
+        source = Source(TOPIC, PARTITIONS, streams)
+        asyncio.run(source.begin(broker.bootstrap_servers))
+        worker = Worker(broker, folder, state__snapshot_interval="1h")
+        worker.daemon.start()
+        worker.until("published", streams)
+        worker.daemon.stop()  # with a snapshot of all streams
+        asyncio.run(source.pour(broker.bootstrap_servers, records))
+        worker.daemon.start()
+        worker.until("published", 1)
+        first = worker.sample()
+        worker.until("published", records)
+        last = worker.sample()
+        live = (last.published - first.published) / (last.at - first.at)
+        worker.daemon.kill()
+        worker.log.write_text("")
+        worker.daemon.start()
+        worker.until("ready")
+        again = records / _seconds_in("restoring → replaying", "replaying → running", worker.log)
+        yield f"{records:,} records of {streams:,} streams: live {live:,.0f}/s, replayed {again:,.0f}/s."
+        yield f"Replay is {again / live:.2f} times as fast."
+        worker.daemon.stop()
+
+
+def _seconds_in(begun: str, ended: str, log: Path) -> float:
+    """From the first line of a log in which something begins to the last in which it has ended."""
+    lines = log.read_text().splitlines()
+    first = next(line for line in lines if begun in line)
+    last = next(line for line in reversed(lines) if ended in line)
+    moments = [datetime.fromisoformat(line.split()[0]) for line in (first, last)]
+    return (moments[1] - moments[0]).total_seconds()
 
 
 def _state(worker: Worker) -> float:
@@ -329,6 +367,9 @@ def main() -> None:
     one.add_argument("--streams", type=int, default=10_000)
     one = runs.add_parser("recovery")
     one.add_argument("--streams", type=int, nargs="+", default=[1000, 100_000])
+    one = runs.add_parser("replay")
+    one.add_argument("--streams", type=int, default=100_000)
+    one.add_argument("--records", type=int, default=1_000_000)
     one = runs.add_parser("keys")
     one.add_argument("--number", type=int, default=10_000_000)
     one.add_argument("--kept", type=int, default=10_000)
@@ -341,7 +382,7 @@ def main() -> None:
 
 
 RUNS: dict[str, Callable[..., Iterator[str] | None]] = {
-    each.__name__: each for each in (soak, flood, backlog, recovery, keys, hot)
+    each.__name__: each for each in (soak, flood, backlog, recovery, replay, keys, hot)
 }
 
 

@@ -29,7 +29,8 @@ class Rival:
 
 RIVALS = {
     "kafka_streams": Rival("Kafka Streams, a count for each key, no learning", 1_000_000),
-    "quix_river": Rival("Quix Streams with river's linear regression", 100_000),
+    "quix_river": Rival("Quix Streams with river's linear regression on 3 values", 100_000),
+    "quix_river_11": Rival("Quix Streams with river's linear regression on 11 values", 100_000),
     # a stream's first record makes its network, which takes as long as many records
     "quix_deep_river": Rival("Quix Streams with deep-river's LSTM, 50 streams", 3000, 50),
 }

@@ -107,7 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Draw how gradients vanish and explode.")
     parser.add_argument("--output", type=Path, default=Path("gradients.png"), help="the picture to write")
     path = parser.parse_args().output
-    figure, ((first, second), (third, fourth)) = plt.subplots(2, 2, figsize=(11, 8), dpi=110, layout="constrained")
+    figure, ((first, second), (third, fourth)) = plt.subplots(2, 2, figsize=(11, 8), dpi=96, layout="constrained")
     print(f"||dL/dh_1|| / ||dL/dh_{STEPS}||")
     draw_flows(
         first,

@@ -216,7 +216,7 @@ def demo(once: bool, plot: Path) -> None:
                 draw_demo(made, picture)
             say_where(plot)
         else:
-            out().print(drawing.HOW_TO_GET_IT)
+            out().print(drawing.HOW_TO_GET_IT, markup=False)  # it has brackets of its own
         if once:
             return
 

@@ -15,6 +15,7 @@ _JAVA = ROOT / "benchmarks" / "rivals" / "kafka_streams" / "target"
 
 COMMANDS = {
     "quix_river": [_PYTHON, "-m", "benchmarks.rivals.quix_river"],
+    "quix_river_11": [_PYTHON, "-m", "benchmarks.rivals.quix_river", "--lags", "11"],
     "quix_deep_river": [_PYTHON, "-m", "benchmarks.rivals.quix_deep_river"],
     "kafka_streams": ["java", "-cp", f"{_JAVA}/classes:{_JAVA}/dependency/*", "rivals.Count"],
 }

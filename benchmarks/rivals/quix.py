@@ -5,10 +5,9 @@ and do not move with their partition. All but the commit interval is left as it 
 the broker after each record, made no difference beyond the noise.
 """
 
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from quixstreams import Application
@@ -63,7 +62,7 @@ def forecast(
         return time.perf_counter() - began, time.process_time() - cpu
 
 
-def main(new: Callable[[], Forecaster]) -> None:
-    """Read BOOTSTRAP INPUT OUTPUT GROUP RECORDS from the command line, and run."""
-    bootstrap, source, target, group, number = sys.argv[1:]
+def main(new: Callable[[], Forecaster], given: Sequence[str]) -> None:
+    """Run with BOOTSTRAP INPUT OUTPUT GROUP RECORDS, as the command line has them."""
+    bootstrap, source, target, group, number = given
     print(*forecast(bootstrap, source, target, group, int(number), new))

@@ -5,6 +5,8 @@
 deep-river keeps the window of past values in the model, so streams cannot share one.
 """
 
+import sys
+
 import torch
 from deep_river.regression.zoo import LSTMRegressor
 from river import preprocessing
@@ -32,4 +34,4 @@ class Recurrent:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(Recurrent)
+    main(Recurrent, sys.argv[1:])

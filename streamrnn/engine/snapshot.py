@@ -70,43 +70,74 @@ class SnapshotFacts:
     nbytes: int
 
 
+class Capture:
+    """The state as it was at an offset, isolated from what comes after; to be saved once all of it is checked."""
+
+    def __init__(self, offset: int, header: dict[str, Any], dropped: tuple[str, ...], sums: dict[str, int]) -> None:
+        self.offset, self._header, self._dropped = offset, header, dropped
+        self._sums = sums  # checksums of the pages that are valid; those of the changed ones are still to come
+        self._pages: dict[str, bytes] = {}
+        self._numbers: dict[str, tuple[str, np.dtype]] = {}  # pages of numbers: of which array, and of what kind
+        self._unchecked: list[str] = []
+
+    def add(self, key: str, page: bytes, name: str | None = None, kind: "np.dtype | None" = None) -> None:
+        """A changed page: of the array of this name with numbers of this kind, or of keys."""
+        self._pages[key] = page
+        self._unchecked.append(key)
+        if name is not None and kind is not None:
+            self._numbers[key] = name, kind
+
+    @property
+    def checked(self) -> bool:
+        """Nothing is left to `check`."""
+        return not self._unchecked
+
+    def check(self, most: int) -> None:
+        """Check and sum up the next pages, of about so many bytes, so that a large state keeps nobody waiting.
+
+        Raises SnapshotError where a number is not finite: what is stored must be fit to go on from.
+        """
+        size = 0
+        while self._unchecked and size < most:
+            key = self._unchecked.pop()
+            page = self._pages[key]
+            if key in self._numbers:
+                name, kind = self._numbers[key]
+                _check_finite(name, np.frombuffer(page, kind))
+            self._sums[key] = zlib.crc32(page)
+            size += len(page)
+
+    def finished(self) -> SnapshotPages:
+        """What is to be saved; all is checked."""
+        header = sealed(self._header | {"pages": self._sums})
+        return SnapshotPages(self.offset, header, self._pages, self._dropped)
+
+
 class SnapshotWriter:
     """Captures a forecaster's state, each time only what changed since the last capture."""
 
     def __init__(self, forecaster: Forecaster, sums: dict[str, int] | None = None) -> None:
         self.forecaster = forecaster
-        self._sums = dict(sums or {})  # checksum of every valid page
+        self._sums = dict(sums or {})  # checksum of every valid page, filled by the newest capture's `check`
 
     def capture(self, offset: int) -> SnapshotPages:
-        """The state as it is now, isolated from what comes, to be saved as that of next offset `offset`.
+        """The state as it is now, to be saved as that of next offset `offset`. Raises SnapshotError, as `check`."""
+        captured = self.begin(offset)
+        while not captured.checked:
+            captured.check(PAGE_BYTES)
+        return captured.finished()
 
-        Raises SnapshotError where a number in it is not finite: what is stored must be fit to go on from.
-        """
+    def begin(self, offset: int) -> Capture:
+        """The same, not checked yet: no more than a copy of what has changed."""
         f, table = self.forecaster, self.forecaster.table
-        slots = np.flatnonzero(table.touched)
-        pages: dict[str, bytes] = {}
-        valid: set[str] = set()
-        used = len(table.index.keys)
-        for name, array in _slot_arrays(f).items():
-            width = array.nbytes // max(1, table.capacity)  # bytes a slot
-            self._capture_slab(f"slot/{name}", array, width, used, slots, pages, valid)
-        for page in range(-(-used // KEYS_A_PAGE)):
-            key = f"keys/{page}"
-            valid.add(key)
-            if key not in self._sums or (slots // KEYS_A_PAGE == page).any():
-                pages[key] = _pack_keys(table.index.keys[page * KEYS_A_PAGE : (page + 1) * KEYS_A_PAGE])
-        shared = f.state()
-        for name, array in shared.items():
-            _check_finite(name, array)
-            raw = array.tobytes()
-            for page, start in enumerate(range(0, len(raw), PAGE_BYTES)):
-                key = f"shared/{name}/{page}"
-                valid.add(key)
-                pages[key] = raw[start : start + PAGE_BYTES]
-
-        dropped = tuple(sorted(set(self._sums) - valid))
-        self._sums = {key: value for key, value in self._sums.items() if key in valid}
-        self._sums |= {key: zlib.crc32(value) for key, value in pages.items()}
+        slots, used, shared = np.flatnonzero(table.touched), len(table.index.keys), f.state()
+        raw = {name: array.tobytes() for name, array in shared.items()}
+        widths = {
+            name: array.nbytes // max(1, table.capacity) for name, array in _slot_arrays(f).items()
+        }  # of a slot
+        valid = {f"keys/{page}" for page in range(-(-used // KEYS_A_PAGE))}
+        valid |= {f"slot/{name}/{page}" for name, width in widths.items() for page in _page_numbers(used * width)}
+        valid |= {f"shared/{name}/{page}" for name, content in raw.items() for page in _page_numbers(len(content))}
         header = {
             "format": FORMAT,
             "layout": _layout_id(f),
@@ -114,36 +145,43 @@ class SnapshotWriter:
             "settings": f.settings.to_json(),
             "slots": used,
             "shared": {name: [array.dtype.str, list(array.shape)] for name, array in shared.items()},
-            "pages": self._sums,
         }
-        table.touched[:] = False
-        return SnapshotPages(offset, sealed(header), pages, dropped)
+        dropped, known = tuple(sorted(set(self._sums) - valid)), self._sums
+        self._sums = {key: value for key, value in known.items() if key in valid}
+        captured = Capture(offset, header, dropped, self._sums)
 
-    def _capture_slab(
-        self,
-        name: str,
-        array: Array,
-        width: int,
-        used: int,
-        slots: np.ndarray,
-        pages: dict[str, bytes],
-        valid: set[str],
+        for name, array in _slot_arrays(f).items():
+            self._copy_slab(captured, f"slot/{name}", array, widths[name], used, slots)
+        for page in range(-(-used // KEYS_A_PAGE)):
+            key = f"keys/{page}"
+            if key not in known or (slots // KEYS_A_PAGE == page).any():
+                captured.add(key, _pack_keys(table.index.keys[page * KEYS_A_PAGE : (page + 1) * KEYS_A_PAGE]))
+        for name, content in raw.items():
+            for page in _page_numbers(len(content)):
+                part = content[page * PAGE_BYTES : (page + 1) * PAGE_BYTES]
+                captured.add(f"shared/{name}/{page}", part, name, shared[name].dtype)
+        table.touched[:] = False
+        return captured
+
+    def _copy_slab(
+        self, captured: Capture, name: str, array: Array, width: int, used: int, slots: np.ndarray
     ) -> None:
         """Add the pages of an array (`width` bytes a slot, `used` slots) that are new or hold a touched slot."""
         end = used * width
-        keys = [f"{name}/{page}" for page in range(-(-end // PAGE_BYTES))]
-        valid.update(keys)
+        pages = _page_numbers(end)
         first, last = slots * width // PAGE_BYTES, ((slots + 1) * width - 1) // PAGE_BYTES
-        dirty = np.zeros(len(keys) + 1, np.int64)  # +1 where a run of touched pages begins, -1 behind its end
+        dirty = np.zeros(len(pages) + 1, np.int64)  # +1 where a run of touched pages begins, -1 behind its end
         np.add.at(dirty, first, 1)
         np.add.at(dirty, last + 1, -1)
         flat = array.reshape(-1).view("uint8")
-        for page, (key, touched) in enumerate(zip(keys, np.cumsum(dirty)[:-1].tolist(), strict=True)):
-            if touched or key not in self._sums:
-                start = page * PAGE_BYTES
-                part = to_host(flat[start : min(end, start + PAGE_BYTES)])
-                _check_finite(name, part.view(array.dtype))
-                pages[key] = part.tobytes()
+        for page, touched in zip(pages, np.cumsum(dirty)[:-1].tolist(), strict=True):
+            if touched or f"{name}/{page}" not in self._sums:
+                part = to_host(flat[page * PAGE_BYTES : min(end, (page + 1) * PAGE_BYTES)])
+                captured.add(f"{name}/{page}", part.tobytes(), name, np.dtype(array.dtype))
+
+
+def _page_numbers(size: int) -> range:
+    return range(-(-size // PAGE_BYTES))
 
 
 def restore(stored: StoredSnapshot, xp: ModuleType = np) -> tuple[Forecaster, SnapshotWriter, int]:
@@ -244,7 +282,7 @@ def _read_shared(listed: dict[str, Any], pages: dict[str, bytes]) -> dict[str, A
 
 
 def _check_finite(name: str, values: np.ndarray) -> None:
-    if name not in MAY_BE_NAN and not np.isfinite(values).all():
+    if name not in MAY_BE_NAN and values.dtype.kind == "f" and not np.isfinite(values).all():
         raise SnapshotError(f"{name} holds numbers that are not finite: there is nothing to go on from")
 
 

@@ -7,7 +7,7 @@ import itertools
 
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # of mallopt(3), glibc
 BATCH_ARRAY = 4 << 20  # bytes: the arrays of a batch are smaller, the slabs of many streams larger
-KEPT = 64 << 20  # bytes of freed memory that are not given back
+KEPT = 256 << 20  # bytes of freed memory that are not given back: the copy of a large state is made in it, too
 COLLECT_EVERY, ALL_EVERY = 1.0, 10  # seconds between collections of the young; each tenth one is of all
 YOUNG, OLDEST = 1, 2  # generations
 

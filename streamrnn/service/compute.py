@@ -1,6 +1,7 @@
 """The thread in which forecasts are computed, so that the loop goes on answering the broker meanwhile."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +11,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 STUCK = 60.0  # seconds that one call may take before the process counts as not alive
+NAME = "compute"
+ENDS_WITHIN = 1.0  # seconds that an idle thread takes to end, and far more
 
 
 class ComputeThread:
     """One thread for all tasks of a process: it keeps one core busy, more of them would only wait for each other."""
 
     def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=NAME)
         self._busy_since: float | None = None
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -41,3 +44,11 @@ class ComputeThread:
     def close(self) -> None:
         """Let the present call end and take no other."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def still_computing() -> bool:
+    """Whether a thread that was closed is at it yet: Python would not end before it."""
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith(NAME)]
+    for thread in threads:
+        thread.join(ENDS_WITHIN)
+    return any(thread.is_alive() for thread in threads)

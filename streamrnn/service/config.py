@@ -23,6 +23,7 @@ __all__ = ["Config", "differences", "effective_yaml", "load_config"]
 _SECRET_KEY = re.compile(r"(password|token|secret)$")
 _WHOLE_NUMBER = re.compile(r"[-+]?[0-9]{1,19}")
 _WITH_OWN_TEXT = (Duration, Size, Horizons)
+_SWITCHES = {text: value for value in (True, False) for text in (str(value), str(value).lower(), str(value).upper())}
 _NUMERIC = {int, float, bool, types.NoneType}
 _LONGEST_SHOWN = 80
 
@@ -142,8 +143,8 @@ def _plain(node: Tree, *, numeric: bool) -> Any:
     assert isinstance(node, Text)
     if not numeric:
         return None if node.is_null else node.text
-    if node.text in ("true", "false"):
-        return node.text == "true"
+    if node.text in _SWITCHES:
+        return _SWITCHES[node.text]
     if _WHOLE_NUMBER.fullmatch(node.text):
         return int(node.text)
     number = parse_float(node.text)

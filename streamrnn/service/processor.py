@@ -12,11 +12,13 @@ from streamrnn.engine.encoder import Encoder, anomalous
 from streamrnn.engine.forecaster import Forecaster, Progress
 from streamrnn.engine.record_reader import InputFormat
 from streamrnn.engine.settings import ForecastSettings
-from streamrnn.engine.snapshot import UNCHANGEABLE, SnapshotPages, SnapshotWriter, StoredSnapshot, restore
+from streamrnn.engine.snapshot import UNCHANGEABLE, Capture, SnapshotWriter, StoredSnapshot, restore
 from streamrnn.engine.warm_start import begin_with
 from streamrnn.errors import RefusedError, SnapshotError
 from streamrnn.records import Scores
 from streamrnn.transport.contract import DeadLetter, EncodedBatch, PartitionId, RawBatch
+
+PORTION_BYTES = 8 << 20  # of a captured state are checked at a time: some 5 ms
 
 
 @dataclass(slots=True)
@@ -30,6 +32,36 @@ class Slice:
     scores: Scores
     progress: Progress
     seconds: float
+
+
+@dataclass(slots=True)
+class Captured:
+    """A state on its way to being saved: checked in portions, between which slices are computed."""
+
+    partition: PartitionId
+    capture: Capture
+    cpu: float  # seconds that it has taken so far
+
+    @property
+    def offset(self) -> int:
+        return self.capture.offset
+
+    @property
+    def checked(self) -> bool:
+        """Nothing is left to `check`."""
+        return self.capture.checked
+
+    def check(self) -> None:
+        """Check the next portion. Raises SnapshotError where it must not be kept."""
+        began = time.thread_time()
+        try:
+            self.capture.check(PORTION_BYTES)
+        except SnapshotError as error:
+            raise SnapshotError(
+                f"{self.partition}: the state at offset {self.offset} is not saved: {error}. The task begins again "
+                "at the snapshot before"
+            ) from error
+        self.cpu += time.thread_time() - began
 
 
 class Processor:
@@ -125,17 +157,11 @@ class Processor:
         """How many of them have a value that stands still, as of one of the last learning boundaries."""
         return self.forecaster.frozen
 
-    def capture(self, offset: int) -> tuple[SnapshotPages, float]:
-        """The state as it is now, and the CPU seconds that took. Raises SnapshotError where it must not be kept."""
+    def capture(self, offset: int) -> "Captured":
+        """The state as it is now, isolated from what comes; it has yet to be checked."""
         began = time.thread_time()
-        try:
-            pages = self.writer.capture(offset)
-        except SnapshotError as error:
-            raise SnapshotError(
-                f"{self.partition}: the state at offset {offset} is not saved: {error}. The task begins again at the "
-                "snapshot before"
-            ) from error
-        return pages, time.thread_time() - began
+        capture = self.writer.begin(offset)
+        return Captured(self.partition, capture, time.thread_time() - began)
 
     def _too_large(self, raw: RawBatch, offsets: np.ndarray, outputs: EncodedBatch, limit: int) -> list[DeadLetter]:
         """The dead letters of outputs that the broker would refuse."""

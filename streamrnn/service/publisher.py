@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from streamrnn.engine.snapshot import SnapshotPages
 from streamrnn.service.metrics import Metrics, PartitionMetrics
-from streamrnn.service.processor import Slice
+from streamrnn.service.processor import Captured, Slice
 from streamrnn.service.slices import FULL_BYTES, FULL_RECORDS
 from streamrnn.transport.contract import DeadLetter, EncodedBatch, Partition
 
@@ -23,7 +22,8 @@ SEND_SECONDS_A_BYTE = 3.2e-9  # CPU of writing a snapshot, measured; it is spent
 NEVER = 60.0  # seconds: nothing is due, look again
 HAND_OVER = 1.0  # seconds that a rebalance may be held up by a snapshot, so that nothing need be replayed after it
 
-Capture = Callable[[int], Awaitable[tuple[SnapshotPages, float]]]  # offset -> its pages, and the CPU seconds it took
+Capture = Callable[[int], Awaitable[Captured]]  # the state, which is that of this offset
+Check = Callable[[Callable[[], None]], Awaitable[None]]  # calls it where states are computed
 
 
 @dataclass(slots=True)
@@ -45,6 +45,7 @@ class Publisher:
         self,
         handle: Partition,
         capture: Capture,
+        check: Check,
         metrics: tuple[Metrics, PartitionMetrics],
         *,
         commit_interval: float,
@@ -52,13 +53,13 @@ class Publisher:
         ended: Callable[[], None],
     ) -> None:
         """snapshot_interval None: state is saved only when asked for. ended: told when something under way ends."""
-        self._handle, self._capture, self._ended = handle, capture, ended
+        self._handle, self._capture, self._check, self._ended = handle, capture, check, ended
         self._all_metrics, self._metrics = metrics
         self._commit_interval, self._snapshot_interval = commit_interval, snapshot_interval
         self._pending = _Pending()
         self._commit: asyncio.Task[None] | None = None
         self._save: asyncio.Task[None] | None = None
-        self._captured: tuple[SnapshotPages, float] | None = None
+        self._captured: Captured | None = None
         self._commit_due = self._snapshot_due = 0.0
         self._save_seconds: float | None = None  # the last one took
         self.committed: int | None = None
@@ -107,9 +108,9 @@ class Publisher:
             return
         if self._captured is None and now >= self._snapshot_due and position != self.snapshot:
             self._captured = await self._capture(position)
-        if self._captured is not None and (self.committed or 0) >= self._captured[0].offset:
+        if self._captured is not None and (self.committed or 0) >= self._captured.offset:
             captured, self._captured = self._captured, None
-            self._save = self._background(self._save_one(*captured))
+            self._save = self._background(self._save_one(captured))
 
     def due(self, position: int | None) -> float:
         """Seconds until `advance` has something to do; the end of what is under way is told by `ended`."""
@@ -136,9 +137,9 @@ class Publisher:
         """Save the state now, which is that of `position`; everything before it is committed."""
         if self._captured is not None:  # its pages count as written: the next capture builds on them
             captured, self._captured = self._captured, None
-            await self._save_one(*captured)
+            await self._save_one(captured)
         if position != self.snapshot:
-            await self._save_one(*await self._capture(position))
+            await self._save_one(await self._capture(position))
 
     async def hand_over(self, position: int) -> None:
         """All is committed: save the state too if that is quick, for whoever goes on with it."""
@@ -147,7 +148,7 @@ class Publisher:
 
     async def save_anew(self, position: int) -> None:
         """Save the state now although one of `position` is stored: its settings have changed."""
-        await self._save_one(*await self._capture(position))
+        await self._save_one(await self._capture(position))
 
     async def drop(self) -> None:
         """Throw away everything that is on its way, and the handle, also where this is cancelled meanwhile."""
@@ -179,8 +180,11 @@ class Publisher:
         for batch in pending.outputs:
             self._all_metrics.forecast_latency.observe(now - np.array(batch.timestamps, float) / 1000)
 
-    async def _save_one(self, pages: SnapshotPages, cpu: float) -> None:
+    async def _save_one(self, captured: Captured) -> None:
         began = time.monotonic()
+        while not captured.checked:
+            await self._check(captured.check)
+        pages, cpu = captured.capture.finished(), captured.cpu
         await self._handle.save(pages)
         self.snapshot = pages.offset
         self._save_seconds = time.monotonic() - began + cpu

@@ -203,6 +203,7 @@ class Task:
         return Publisher(
             handle,
             lambda offset: self._compute.run(self._processor.capture, offset),
+            self._compute.run,
             (self._all_metrics, self._metrics),
             commit_interval=s.commit_interval,
             snapshot_interval=s.snapshot_interval if self._transport.recoverable else None,

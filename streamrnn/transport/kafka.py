@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
@@ -33,6 +34,7 @@ __all__ = ["KafkaPartition", "KafkaSecurity", "KafkaSettings", "KafkaTransport"]
 STOP_TIMEOUT = 3.0  # to leave the group; then the connections are cut
 METADATA_AGE = 60.0  # new partitions of the input are noticed after this long
 TOPICS_AGE = 5.0  # seconds: a task that begins later looks at the topics again
+TURN = 10.0  # seconds that a snapshot waits to be read alone
 POLL = 10.0  # one request for records; nobody waits for its end
 
 
@@ -45,6 +47,7 @@ class KafkaTransport:
         self._topics: Topics | None = None
         self._looked = 0.0  # when, monotonic seconds
         self._looking = asyncio.Lock()
+        self._reading = asyncio.Lock()
         self._failure: FatalError | TransportError | None = None
         self._owners: dict[PartitionId, KafkaPartition] = {}  # the handles that have sought
         self._positions: dict[PartitionId, int] = {}  # where delivery of each of them goes on
@@ -167,6 +170,22 @@ class KafkaTransport:
                 self._topics = topics = await prepare_topics(self._settings)
                 self._looked = time.monotonic()
             return topics
+
+    @contextlib.asynccontextmanager
+    async def turn_to_read(self) -> AsyncIterator[None]:
+        """Snapshots are read one after the other: the next one while this one is unpacked, and not all kept twice.
+
+        A turn that does not come, since another's broker is away, is not waited for.
+        """
+        mine = False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TURN):
+                mine = await self._reading.acquire()
+        try:
+            yield
+        finally:
+            if mine:
+                self._reading.release()
 
     async def offsets_of(self, source: TopicPartition, marked: TopicPartition) -> tuple[Offsets, str]:
         """Where the group stands in an input partition, and what stands beside its offset in another."""

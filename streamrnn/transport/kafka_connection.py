@@ -251,8 +251,11 @@ async def drop_admin(admin: AIOKafkaAdminClient) -> None:
 
 
 async def _hang_up(client: Any, *parts: Any) -> None:
-    """End every task of these parts of a client and its connections, within HANG_UP_TIMEOUT."""
-    owners = {id(client), *map(id, parts)}
+    """End every task of these parts of a client and its connections, within HANG_UP_TIMEOUT.
+
+    A client that was never started lacks some of its parts: None.
+    """
+    owners = {id(part) for part in (client, *parts) if part is not None}
     deadline = asyncio.get_running_loop().time() + HANG_UP_TIMEOUT
     while tasks := _tasks_of(owners):
         if asyncio.get_running_loop().time() > deadline:

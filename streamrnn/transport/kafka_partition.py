@@ -123,7 +123,8 @@ class KafkaPartition:
 
     async def restore(self) -> StoredSnapshot | None:
         self._live("restore")
-        return await read_snapshot(self._settings, self.id.partition)
+        async with self._transport.turn_to_read():
+            return await read_snapshot(self._settings, self.id.partition)
 
     async def offsets(self) -> Offsets:
         """As promised; what this handle and its predecessors have committed is in it.

@@ -19,7 +19,7 @@ from streamrnn.transport.kafka_connection import (
 from streamrnn.transport.kafka_group import committed_offsets
 
 HEADER = "header"  # the key of a snapshot's header; pages have keys of their own
-FETCH_BYTES = 32 << 20
+FETCH_BYTES = 8 << 20
 NEWEST = 512  # offsets before a log's end in which its last records are looked for, the ends of transactions included
 
 

@@ -185,6 +185,19 @@ def test_a_capture_does_not_change_with_what_runs_on() -> None:
     assert captured.pages == pages
 
 
+def test_a_capture_is_that_of_its_offset_however_late_it_is_checked() -> None:
+    forecaster = some_state()
+    at_once = stored(forecaster)
+    captured, portions = SnapshotWriter(forecaster).begin(7), 0
+    while not captured.checked:
+        fed(forecaster, wandering(portions, 10, 5), first=300 + 10 * portions)
+        captured.check(1)
+        portions += 1
+    assert portions == len(at_once.pages)
+    assert captured.finished().header == at_once.header
+    assert captured.finished().pages == at_once.pages
+
+
 def test_a_restored_state_captures_to_the_same_bytes() -> None:
     forecaster = some_state()
     store = stored(forecaster)

@@ -1,14 +1,19 @@
 """The compute thread: one, in order, beside the loop."""
 
 import asyncio
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from streamrnn.service import compute
 from streamrnn.service.compute import ComputeThread
+from tests.service.program import ROOT, environment
 
 
 @pytest.fixture
@@ -121,3 +126,24 @@ def test_closing_lets_the_present_call_end_and_begins_no_other(thread: ComputeTh
 
     within(work)
     assert began == []
+
+
+def test_a_worker_that_compiles_for_a_minute_ends_at_once_when_it_is_told_to(tmp_path: Path) -> None:
+    slow = (
+        "import time; from streamrnn.service import worker; from streamrnn.cli import main; "
+        "worker.warm_up = lambda *_: time.sleep(60); main()"
+    )
+    run = ["run", "-c", ROOT / "config" / "files.yaml", "--set", "http.port=0", "--set", "file.input=input.jsonl"]
+    (tmp_path / "input.jsonl").write_text("")
+    with subprocess.Popen(
+        [sys.executable, "-c", slow, *map(str, run)],
+        cwd=tmp_path,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert any("listening" in line for line in process.stderr)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0

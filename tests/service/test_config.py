@@ -128,6 +128,11 @@ def test_horizons_are_a_number_a_list_or_a_range(given: str, expected: tuple[int
     assert load_config(None, [f"forecast.horizons={given}"], {}).forecast.horizons == expected
 
 
+@pytest.mark.parametrize(("given", "expected"), [("true", True), ("True", True), ("FALSE", False), ("false", False)])
+def test_a_switch_is_what_yaml_calls_one(given: str, expected: bool) -> None:
+    assert load_config(None, [f"learning.enabled={given}"], {}).learning.enabled is expected
+
+
 def test_field_names_are_texts_and_values_may_be_a_list(tmp_path: Path) -> None:
     config = load("input: {features: 2, fields: {value: [a.b, c], time: ts, stream: device.id}}", tmp_path)
     fields = config.input.fields

@@ -7,7 +7,7 @@ import pytest
 
 from streamrnn.engine.record_reader import InputFormat
 from streamrnn.engine.settings import ForecastSettings
-from streamrnn.engine.snapshot import StoredSnapshot
+from streamrnn.engine.snapshot import SnapshotPages, StoredSnapshot
 from streamrnn.errors import RefusedError, SnapshotError
 from streamrnn.service.processor import Processor, Slice
 from streamrnn.transport.contract import EncodedBatch, PartitionId, RawBatch
@@ -43,9 +43,17 @@ def sequence(steps: int) -> bytes:
     return json.dumps({"values": [[float(i)] for i in range(steps)]}).encode()
 
 
+def saved(processor: Processor, offset: int = 300) -> SnapshotPages:
+    """What is stored of its state."""
+    captured = processor.capture(offset)
+    while not captured.checked:
+        captured.check()
+    return captured.capture.finished()
+
+
 def through(snapshot_of: Processor, into: Processor, offset: int = 300) -> int:
     """Carry the state from one processor to another."""
-    pages, _ = snapshot_of.capture(offset)
+    pages = saved(snapshot_of, offset)
     return into.restore(StoredSnapshot(pages.header, pages.pages))
 
 
@@ -211,7 +219,7 @@ def test_a_changed_setting_that_shapes_the_state_is_refused_with_both_values(
 
 
 def test_a_damaged_snapshot_is_refused_with_its_partition_and_the_way_out() -> None:
-    pages, _ = processor().capture(300)
+    pages = saved(processor())
     with pytest.raises(SnapshotError, match=r"^sensors\[3\]: .*lacks page .*`streamrnn state drop --partition 3`"):
         processor().restore(StoredSnapshot(pages.header, {}))
 
@@ -236,5 +244,5 @@ def test_an_adopted_setting_is_in_the_next_snapshot() -> None:
     old, new = processor(), processor(coverage=0.5)
     through(old, new)
     new.adopt_settings()
-    pages, _ = new.capture(300)
+    pages = saved(new)
     assert json.loads(pages.header.partition(b"\n")[0])["settings"]["coverage"] == 0.5

@@ -3,15 +3,15 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from streamrnn.engine.record_reader import InputFormat
 from streamrnn.engine.settings import ForecastSettings
-from streamrnn.engine.snapshot import SnapshotPages, restore
+from streamrnn.engine.snapshot import restore
 from streamrnn.service.metrics import Metrics
-from streamrnn.service.processor import Processor
+from streamrnn.service.processor import Captured, Processor
 from streamrnn.service.publisher import Publisher
 from streamrnn.transport.contract import Partition, PartitionId, RawBatch
 from streamrnn.transport.file import FileSettings, FileTransport
@@ -47,8 +47,11 @@ async def published(folder: Path, records: int) -> AsyncIterator[tuple[Partition
     processor = Processor(settings.partition, ForecastSettings(hidden=4), InputFormat(lines=True), every_step=False)
     metrics = Metrics(version="0", backend="numpy", cell="gru", horizons=(1,))
 
-    async def capture(offset: int) -> tuple[SnapshotPages, float]:
+    async def capture(offset: int) -> Captured:
         return processor.capture(offset)
+
+    async def check(portion: Callable[[], None]) -> None:
+        portion()
 
     yield (
         handle,
@@ -56,6 +59,7 @@ async def published(folder: Path, records: int) -> AsyncIterator[tuple[Partition
         Publisher(
             handle,
             capture,
+            check,
             (metrics, metrics.partition("input.jsonl", 0)),
             commit_interval=0.0,
             snapshot_interval=0.0,
