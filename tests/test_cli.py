@@ -497,5 +497,17 @@ def test_the_demo_shows_its_table_and_draws_its_picture_once(folder: Path) -> No
     assert (folder / "demo.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_demo_that_is_stopped_says_so_and_is_1(folder: Path) -> None:
+    demo = subprocess.Popen([*COMMAND, "demo", "--once"], cwd=folder, env=environment(), stderr=subprocess.PIPE)
+    assert demo.stderr is not None
+    with pytest.raises(subprocess.TimeoutExpired):
+        demo.wait(4)
+    demo.send_signal(signal.SIGINT)
+    said = demo.stderr.read().decode()
+    demo.stderr.close()
+    assert demo.wait(60) == FAILED
+    assert "Traceback" not in said
+
+
 def test_a_demo_that_could_not_draw_says_so_before_the_work(folder: Path) -> None:
     assert "there is no folder" in complaint(folder, FAILED, "demo", "--once", "--plot", "nowhere/demo.png")

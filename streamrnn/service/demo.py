@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 
 from streamrnn.data import WEATHER
+from streamrnn.errors import StreamRNNError
 from streamrnn.service import assembly
 from streamrnn.service.backtest import ANOMALOUS
 from streamrnn.service.linear_rival import linear_forecasts
@@ -90,9 +91,14 @@ def write_lines(table: CsvTable, path: Path) -> None:
 
 
 def read_forecasts(path: Path, table: CsvTable) -> tuple[np.ndarray, np.ndarray]:
-    """What the worker wrote: (R, C, P, 3) lower, mean, upper, and the anomalies (R, C)."""
+    """What the worker wrote: (R, C, P, 3) lower, mean, upper, and the anomalies (R, C).
+
+    Raises StreamRNNError where it was told to stop before the end.
+    """
     with path.open("rb") as file:
         lines = [orjson.loads(line) for line in file]
+    if len(lines) < table.values.size:
+        raise StreamRNNError(f"the demo was stopped after {len(lines):,} of {table.values.size:,} records")
     made = np.array([[line["lower"], line["mean"], line["upper"]] for line in lines], float)  # (R·C, 3, P)
     bounds = made.reshape(*table.values.shape, 3, -1).transpose(0, 1, 3, 2)
     return bounds, np.array([line["anomaly"] for line in lines], float).reshape(table.values.shape)
