@@ -77,8 +77,8 @@ def tail(folder: Path, *arguments: object) -> list[Shown]:
 
 
 def shown(line: str) -> Shown:
-    cells = line.split()
-    return Shown(*cells[:7], cells[8] if cells[7:8] == ["ANOMALY"] else None)
+    moment, stream, ahead, mean, interval, value, verdict, *rest = line.split()
+    return Shown(moment, stream, ahead, mean, interval, value, verdict, rest[1] if rest else None)
 
 
 def truth(folder: Path) -> list[tuple[str, str, float, dict[str, Any], float]]:
