@@ -11,6 +11,8 @@ from rich.console import Console
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+DONE, FAILED, WRONG_USAGE = 0, 1, 2  # exit codes
+
 
 def configured(function: F) -> F:
     """The options of every command that reads a configuration."""

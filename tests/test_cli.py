@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -16,12 +17,13 @@ from typing import Any, NamedTuple
 import pytest
 
 from streamrnn.cli import main
-from tests.service.program import ROOT, lines_of, parsed, running, streamrnn, until
+from streamrnn.errors import StreamRNNError
+from streamrnn.service.demo import read_forecasts, weather
+from tests.service.program import COMMAND, ROOT, environment, lines_of, parsed, running, streamrnn, until
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 LOG_LINE = re.compile(r"^\d{4}-\S+Z .*\n", re.MULTILINE)
-COMMANDS = ["run", "backtest", "train", "check", "demo", "produce", "state"]
-NOT_YET = ["tail"]
+COMMANDS = ["run", "backtest", "train", "check", "demo", "produce", "state", "tail"]
 CSV = """time,a,b
 2024-01-01 00:00,1.5,10
 2024-01-01 01:00,,11
@@ -143,12 +145,6 @@ def test_wrong_usage_is_2_and_says_how_the_command_is_used(folder: Path, argumen
     assert told.startswith("Usage: streamrnn ")
 
 
-@pytest.mark.parametrize("command", NOT_YET)
-def test_a_command_that_is_not_there_yet_is_2_and_says_so(folder: Path, command: str) -> None:
-    said = complaint(folder, WRONG_USAGE, command, "-c", "score.yaml", "show")
-    assert f"`streamrnn {command}` is not available" in said
-
-
 def test_without_a_command_the_commands_are_listed(folder: Path) -> None:
     done = ended(folder)
     assert done.code == WRONG_USAGE
@@ -160,6 +156,44 @@ def test_the_help_of_every_command_has_an_example_of_that_command(folder: Path, 
     said = good(folder, command, "--help")
     assert said.startswith(f"Usage: streamrnn {command}")
     assert f"Example: streamrnn {command} " in said
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("streamrnn ", COMMANDS),
+        ("streamrnn sta", ["state"]),
+        ("streamrnn state ", ["drop", "export", "show"]),
+        ("streamrnn tail --", ["--stream", "--horizon", "--anomalies", "--from-beginning", "--count", "--no-follow"]),
+    ],
+)
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_completes_commands_and_options(folder: Path, shell: str, words: str, completed: list[str]) -> None:
+    written = words.split(" ")
+    asked = {"_STREAMRNN_COMPLETE": f"{shell}_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(written) - 1)}
+    if shell == "fish":
+        asked["COMP_CWORD"] = written[-1]  # the word itself
+    done = subprocess.run(COMMAND, cwd=folder, env=environment() | asked, capture_output=True, text=True, check=True)
+    assert set(completed) <= set(re.split(r"[\n,\t]", done.stdout))
+
+
+def test_the_help_tells_how_the_shell_learns_to_complete(folder: Path) -> None:
+    said = good(folder, "--help")
+    for shell in ("bash", "zsh", "fish"):
+        (line,) = (line for line in said.splitlines() if line.strip().startswith(shell))
+        assert f"_STREAMRNN_COMPLETE={shell}_source streamrnn" in line
+        asked = {"_STREAMRNN_COMPLETE": f"{shell}_source"}
+        done = subprocess.run(COMMAND, env=environment() | asked, capture_output=True, text=True, check=True)
+        assert f"_STREAMRNN_COMPLETE={shell}_complete" in done.stdout
+
+
+def test_the_help_comes_without_what_only_the_work_needs(folder: Path) -> None:
+    code = "import sys; from streamrnn.cli import main; sys.argv[1:] = ['--help']\ntry: main()\n"
+    code += "except SystemExit: print({'numpy', 'aiokafka', 'numba', 'rich.progress'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] in ("set()", "{'rich.progress'}")
 
 
 def test_each_file_that_an_example_names_is_there(folder: Path) -> None:
@@ -291,9 +325,28 @@ def test_check_shows_what_will_be_used_with_secrets_masked_and_the_memory_of_a_s
     said = good(folder, "check", "-c", "files.yaml", "--set", "state.max_streams=2000")
     assert "hidden: 8" in said and "max_streams: 2000" in said
     assert "hunter2" not in said and "password: '********'" in said
-    assert re.search(r"in all.*?([\d,]+)", said)
-    assert "At state.max_streams = 2,000:" in said
-    assert "in.jsonl can be read" in said
+    assert re.search(r"keeps +[\d,]+ bytes a stream", said)
+    assert re.search(r"2,000 streams a partition at most: \d+ MiB", said)
+    assert re.search(r"reads +in.jsonl\n", re.sub(" +\n", "\n", said))
+    assert re.search(r"forecasts +out.jsonl +will be created", said)
+    assert not (folder / "out.jsonl").exists()
+
+
+def test_check_tells_what_differs_from_the_defaults_and_nothing_else(folder: Path) -> None:
+    (folder / "in.jsonl").touch()
+    (folder / "files.yaml").write_text(
+        "transport: file\nfile: {input: in.jsonl, output: out.jsonl}\nmodel: {cell: gru, hidden: 8}\n"
+    )
+    said = good(folder, "check", "-c", "files.yaml", "--set", "http.token=hunter2")
+    _, _, rest = said.partition("Differs from the defaults\n")
+    rows = [re.split(" {2,}", line.strip()) for line in rest.partition("\n\n")[0].splitlines()]
+    assert rows == [
+        ["transport", "file", "default: kafka"],
+        ["file.input", "in.jsonl", "default: '-'"],
+        ["file.output", "out.jsonl", "default: '-'"],
+        ["model.hidden", "8", "default: 32"],
+        ["http.token", "'********'", "default: null"],
+    ]
 
 
 def test_the_value_of_set_is_yaml_and_of_two_the_later_one_counts(folder: Path) -> None:
@@ -301,7 +354,7 @@ def test_the_value_of_set_is_yaml_and_of_two_the_later_one_counts(folder: Path) 
     said = good(
         folder, "check", "-c", "files.yaml", "--set", "forecast.horizons=7", "--set", "forecast.horizons=[1, 24]"
     )
-    assert "horizons:\n  - 1\n  - 24\n" in said
+    assert "horizons: [1, 24]\n" in said
 
 
 # backtest.
@@ -436,12 +489,21 @@ def test_a_model_that_is_not_there_is_2_before_anything_is_read(folder: Path) ->
 
 def test_the_demo_shows_its_table_and_draws_its_picture_once(folder: Path) -> None:
     said = good(folder, "demo", "--once", "--plot", "demo.png")
-    for part in ("temp", "wind_speed", "persistence", "same hour yesterday", "gain", "coverage"):
+    for part in ("temp", "wind_speed", "persistence", "yesterday", "linear", "gain", "coverage"):
         assert part in said
-    gains = re.findall(r"all .*?([+-]\d+)%", said)
-    assert len(gains) == 2 and all(int(gain) > 0 for gain in gains)
+    gains = re.findall(r"all .*?([+-]\d+)% .*?([+-]\d+)%", said)
+    assert len(gains) == 2 and all(int(gain) > 0 for both in gains for gain in both)
+    assert re.search(r"\d+ anomalies", said)
+    assert re.search(r"2013-02-12 08:00 .* EWR.wind_speed .* 1048.4 mph .* 0.999\d+", said)
     assert "130,950 records of 15 streams" in said
     assert (folder / "demo.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_demo_that_was_stopped_says_how_far_it_came(tmp_path: Path) -> None:
+    line = {"lower": [1, 2], "mean": [1, 2], "upper": [1, 2], "anomaly": None}
+    (tmp_path / "made.jsonl").write_text(3 * (json.dumps(line) + "\n"))
+    with pytest.raises(StreamRNNError, match="stopped after 3 of 130,950 records"):
+        read_forecasts(tmp_path / "made.jsonl", weather())
 
 
 def test_a_demo_that_could_not_draw_says_so_before_the_work(folder: Path) -> None:

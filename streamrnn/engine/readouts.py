@@ -205,7 +205,10 @@ class Readouts:
 
 
 def rows_product(rows: Array, matrix: Array) -> Array:
-    """Rows @ matrix, rounded alike for any number of rows: (..., B, n), (..., n, m) -> (..., B, m)."""
+    """Rows @ matrix, rounded alike for any number of rows: (..., B, n), (..., n, m) -> (..., B, m).
+
+    To the last bit with OpenBLAS' kernels for AVX-512; those of older processors leave the last two to the number.
+    """
     xp, B, m = array_module(rows), rows.shape[-2], matrix.shape[-1]
     if B == 1:  # a product of one row uses another kernel
         rows = xp.repeat(rows, 2, axis=-2)

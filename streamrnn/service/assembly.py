@@ -17,11 +17,13 @@ from streamrnn.service.metrics import Metrics
 from streamrnn.service.settings import Config
 from streamrnn.service.systemd import ServiceManager
 from streamrnn.service.task_settings import TaskSettings
-from streamrnn.transport.contract import StateStore, Transport
+from streamrnn.transport.contract import StateStore, Tap, Transport
 from streamrnn.transport.file import FileSettings, FileTransport
 from streamrnn.transport.file_state import FileStateStore
+from streamrnn.transport.file_tap import FileTap
 from streamrnn.transport.kafka import KafkaSecurity, KafkaSettings, KafkaTransport
 from streamrnn.transport.kafka_state import KafkaStateStore
+from streamrnn.transport.kafka_tap import KafkaTap
 
 if TYPE_CHECKING:
     from streamrnn.service.worker import Worker
@@ -108,6 +110,13 @@ def state_store(config: Config) -> StateStore:
     if config.transport == "file":
         return FileStateStore(file_settings(config))
     return KafkaStateStore(kafka_settings(config))
+
+
+def tap(config: Config) -> Tap:
+    """A look from outside at what the workers of this configuration publish."""
+    if config.transport == "file":
+        return FileTap(file_settings(config))
+    return KafkaTap(kafka_settings(config))
 
 
 def metrics(config: Config, xp: ModuleType = np) -> Metrics:

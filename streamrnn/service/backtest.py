@@ -14,10 +14,12 @@ from streamrnn.engine.settings import ForecastSettings
 from streamrnn.engine.warm_start import begin_with
 from streamrnn.errors import RecordError
 from streamrnn.records import ForecastBatch, table_steps
+from streamrnn.service.plot import Panel
 from streamrnn.service.score import Score, season_of
 from streamrnn.transport.csv_table import CsvTable
 
 CHUNK = 4096  # records
+ANOMALOUS = 0.999  # and above: a new incident
 
 
 @dataclass(slots=True)
@@ -107,3 +109,19 @@ def backtest(
             del recent[: -(keep // size + 2)]
         on_rows(stop)
     return Backtest(score, Rows.last(recent, keep), len(values) * len(names), time.perf_counter() - began, forecaster)
+
+
+def last_rows(made: Backtest, table: CsvTable, settings: ForecastSettings, title: str) -> Panel:
+    """A picture's panel of the first column, for its first horizon, with what was kept."""
+    horizon, kept = settings.horizons[0], made.kept
+    told = max(0, len(kept.mean) - horizon)  # rows of which there is a forecast
+    rows = slice(len(table.values) - told, None)
+    return Panel(
+        title=f"{title}, {horizon} step{'s' * (horizon > 1)} ahead",
+        label=table.names[0],
+        times=table.times[rows],
+        values=table.values[rows, 0],
+        bounds=np.stack([bound[:told, 0, 0] for bound in (kept.lower, kept.mean, kept.upper)], axis=1),
+        odd=kept.anomaly[len(kept.anomaly) - told :, 0] >= ANOMALOUS,
+        coverage=settings.coverage,
+    )

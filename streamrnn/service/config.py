@@ -18,7 +18,7 @@ from streamrnn.service.settings import NOT_YET, Config, Default
 from streamrnn.service.settings_rules import breaches
 from streamrnn.service.settings_source import Broken, Items, Section, Text, Tree, argument_settings, read_settings
 
-__all__ = ["Config", "config_of", "effective_yaml", "load_config"]
+__all__ = ["Config", "config_of", "differences", "effective_yaml", "load_config"]
 
 _SECRET_KEY = re.compile(r"(password|token|secret)$")
 _WHOLE_NUMBER = re.compile(r"[-+]?[0-9]{1,19}")
@@ -59,7 +59,15 @@ def _checked(tree: Section, problems: list[str]) -> Config:
 
 def effective_yaml(config: Config) -> str:
     """The settings as YAML that reads back as the same configuration, except that secrets are masked."""
-    return yaml.safe_dump(_shown_section(config, ""), sort_keys=False, allow_unicode=True, width=118)
+    return yaml.safe_dump(
+        _shown_section(config, ""), sort_keys=False, allow_unicode=True, width=118, default_flow_style=None
+    )
+
+
+def differences(config: Config) -> list[tuple[str, str, str]]:
+    """Each key that has another value than its default: the key, the value and the default, as YAML, masked."""
+    ours, theirs = (dict(_leaves(_shown_section(each, ""), "")) for each in (config, Config()))
+    return [(key, _yaml_text(value), _yaml_text(theirs[key])) for key, value in ours.items() if value != theirs[key]]
 
 
 @dataclass(slots=True)
@@ -261,6 +269,20 @@ def _shown(value: object, key: str) -> object:
     if isinstance(value, str):
         return (_without_user(value) if key == "kafka.bootstrap_servers" else value).replace("${", "$${")
     return value
+
+
+def _leaves(section: Mapping[str, object], prefix: str) -> Iterator[tuple[str, object]]:
+    for name, value in section.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _yaml_text(value: object) -> str:
+    """On one line."""
+    text = yaml.safe_dump(value, allow_unicode=True, width=1 << 20, default_flow_style=True)
+    return text.removesuffix("...\n").strip()
 
 
 def _without_user(servers: str) -> str:

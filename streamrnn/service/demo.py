@@ -13,13 +13,17 @@ import numpy as np
 import orjson
 
 from streamrnn.data import WEATHER
+from streamrnn.errors import StreamRNNError
 from streamrnn.service import assembly
+from streamrnn.service.backtest import ANOMALOUS
+from streamrnn.service.linear_rival import linear_forecasts
 from streamrnn.service.quantities import Horizons
 from streamrnn.service.score import Score, season_of
 from streamrnn.service.settings import Config, FileSettings, ForecastSettings
 from streamrnn.transport.csv_table import CsvTable, read_csv
 
 HORIZONS = (1, 24)
+COVERAGE = 0.9
 POLL = 0.1
 
 
@@ -30,8 +34,14 @@ class Demo:
     table: CsvTable
     score: Score
     bounds: np.ndarray  # (R, C, P, 3) lower, mean, upper
+    anomaly: np.ndarray  # (R, C), NaN before the score is warm
     forecasts: int
     seconds: float
+
+    def incidents(self) -> list[tuple[int, int]]:
+        """Row and column of each cell at or above ANOMALOUS, the most anomalous first."""
+        found = np.argwhere(self.anomaly >= ANOMALOUS)  # NaN never is
+        return [(int(row), int(column)) for row, column in found[np.argsort(-self.anomaly[tuple(found.T)])]]
 
 
 def configuration(folder: Path) -> Config:
@@ -44,7 +54,7 @@ def configuration(folder: Path) -> Config:
             output=str(folder / "forecasts.jsonl"),
             state=str(folder / "state"),
         ),
-        forecast=ForecastSettings(horizons=Horizons(HORIZONS)),
+        forecast=ForecastSettings(horizons=Horizons(HORIZONS), coverage=COVERAGE),
     )
 
 
@@ -62,10 +72,11 @@ def run_once(table: CsvTable, on_records: Callable[[int], None]) -> Demo:
         began = time.perf_counter()
         asyncio.run(_work(config, on_records))
         seconds = time.perf_counter() - began
-        bounds = read_forecasts(Path(config.file.output), table)
-    score = Score(table.values, HORIZONS, season_of(table.times))
-    score.add(0, bounds[..., 1], bounds[..., 0], bounds[..., 2])
-    return Demo(table, score, bounds, table.values.size, seconds)
+        bounds, anomaly = read_forecasts(Path(config.file.output), table)
+    score = Score(table.values, HORIZONS, season_of(table.times), rivals=("linear",))
+    linear = linear_forecasts(table.values, score.held, HORIZONS, score.season)
+    score.add(0, bounds[..., 1], bounds[..., 0], bounds[..., 2], linear=linear)
+    return Demo(table, score, bounds, anomaly, table.values.size, seconds)
 
 
 def write_lines(table: CsvTable, path: Path) -> None:
@@ -79,12 +90,18 @@ def write_lines(table: CsvTable, path: Path) -> None:
             )
 
 
-def read_forecasts(path: Path, table: CsvTable) -> np.ndarray:
-    """What the worker wrote, as (R, C, P, 3): lower, mean, upper."""
+def read_forecasts(path: Path, table: CsvTable) -> tuple[np.ndarray, np.ndarray]:
+    """What the worker wrote: (R, C, P, 3) lower, mean, upper, and the anomalies (R, C).
+
+    Raises StreamRNNError where it was told to stop before the end.
+    """
     with path.open("rb") as file:
         lines = [orjson.loads(line) for line in file]
+    if len(lines) < table.values.size:
+        raise StreamRNNError(f"the demo was stopped after {len(lines):,} of {table.values.size:,} records")
     made = np.array([[line["lower"], line["mean"], line["upper"]] for line in lines], float)  # (R·C, 3, P)
-    return made.reshape(*table.values.shape, 3, -1).transpose(0, 1, 3, 2)
+    bounds = made.reshape(*table.values.shape, 3, -1).transpose(0, 1, 3, 2)
+    return bounds, np.array([line["anomaly"] for line in lines], float).reshape(table.values.shape)
 
 
 async def _work(config: Config, on_records: Callable[[int], None]) -> None:

@@ -93,7 +93,8 @@ class HttpServer:
                 "Give another http.host or http.port (0 for any free one)"
             ) from error
         scheme = "http" if context is None else "https"
-        logger.info("listening on %s://%s:%d", scheme, f"[{host}]" if ":" in host else host, port)
+        shown = f"[{host}]" if ":" in host else host
+        logger.info("listening on %s://%s:%d for /metrics, /healthz, /readyz, /status", scheme, shown, port)
         return host, port
 
     async def stop(self) -> None:

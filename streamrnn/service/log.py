@@ -24,6 +24,9 @@ _HARMLESS = re.compile(
     r"|Exception in callback MessageAccumulator\._pop_batch",
     re.S,
 )
+# A broker that has just started has no coordinator yet: the client asks again (aiokafka 0.14). Where that lasts the
+# worker tells of it.
+_ASKS_AGAIN = "Group Coordinator Request failed: %s"
 _NOBODY_WAITS = "Future exception was never retrieved"
 
 
@@ -68,6 +71,8 @@ class _Calm(logging.Filter):
             return not (_HARMLESS.search(message) or (message.startswith(_NOBODY_WAITS) and _of_the_client(record)))
         if not record.name.startswith("aiokafka"):
             return True
+        if record.msg == _ASKS_AGAIN and any(getattr(error, "retriable", False) for error in record.args or ()):
+            return False
         what = record.name, str(record.msg)
         if record.exc_info and record.exc_info[1] is not None:
             record.msg, record.args = f"{record.getMessage()}: {record.exc_info[1]!r}", ()

@@ -1,19 +1,36 @@
-"""What a series costs in memory: the account that `check` shows."""
+"""What the streams cost in memory: the account that `check` tells."""
 
 from dataclasses import replace
-from typing import Any
 
 from streamrnn.engine.forecaster import layout_of
 from streamrnn.engine.settings import ForecastSettings
 
-DAY = 24  # hours: the season, and the horizons of the second column
-PART, CONFIGURED, A_DAY, IN_ALL = "part", "as configured", f"with horizons 1-{DAY}", "in all"
+DAY = 24  # hours: the season, and the horizons to compare with
 
 
-def account(settings: ForecastSettings) -> list[dict[str, Any]]:
-    """Bytes a series by part of the recipe, their sum last; with the settings' horizons and with those of a day."""
-    own, day = (
-        layout_of(each).account(DAY) for each in (settings, replace(settings, horizons=tuple(range(1, DAY + 1))))
-    )
-    own[IN_ALL], day[IN_ALL] = sum(own.values()), sum(day.values())
-    return [{PART: part, CONFIGURED: own[part], A_DAY: day[part]} for part in own]
+def account(settings: ForecastSettings) -> dict[str, int]:
+    """Bytes of a series by part of the recipe, with the profiles of a season of DAY steps."""
+    return layout_of(settings).account(DAY)
+
+
+def stream_bytes(settings: ForecastSettings) -> int:
+    """Bytes of a stream: of all its series."""
+    return settings.features * sum(account(settings).values())
+
+
+def told(settings: ForecastSettings) -> list[str]:
+    """Sentences on a stream's memory, on that of as many as there may be, and on what makes it so."""
+    D, a_day = settings.features, replace(settings, horizons=tuple(range(1, DAY + 1)))
+    parts = sorted(account(settings).items(), key=lambda part: -part[1])
+    each = f", for each of {D} features" if D > 1 else ""
+    return [
+        f"{stream_bytes(settings):,} bytes a stream, in a season of {DAY} steps "
+        f"({stream_bytes(a_day):,} with horizons 1-{DAY})",
+        ", ".join(f"{name} {size:,}" for name, size in parts) + each,
+        f"{settings.max_streams:,} streams a partition at most: {at_most(settings, 1)}",
+    ]
+
+
+def at_most(settings: ForecastSettings, partitions: int) -> str:
+    """What the streams of so many partitions can take."""
+    return f"{stream_bytes(settings) * settings.max_streams * partitions / 2**20:,.0f} MiB"

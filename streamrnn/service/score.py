@@ -43,11 +43,12 @@ class Score:
     values: np.ndarray  # (R, C), NaN missing
     horizons: tuple[int, ...]
     season: int | None
+    rivals: tuple[str, ...] = ()  # whose forecasts are given to `add` beside ours
     sums: dict[str, Sums] = field(init=False)
 
     def __post_init__(self) -> None:
         shape = (len(self.horizons), self.values.shape[1])
-        names = ["forecast", "persistence", *(["seasonal"] if self.season else [])]
+        names = ["forecast", "persistence", *(["seasonal"] if self.season else []), *self.rivals]
         self.sums = {name: Sums(*(np.zeros(shape) for _ in range(5))) for name in names}
         known = ~np.isnan(self.values)
         spread = (
@@ -56,8 +57,8 @@ class Score:
         self.scale = np.where(spread > 0, spread, 1.0)
         self.held = held(self.values)
 
-    def add(self, first: int, mean: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
-        """Forecasts (r, C, P) made after the rows first .. first + r - 1."""
+    def add(self, first: int, mean: np.ndarray, lower: np.ndarray, upper: np.ndarray, **rivals: np.ndarray) -> None:
+        """Forecasts (r, C, P) made after the rows first .. first + r - 1, and those of the rivals."""
         for p, h in enumerate(self.horizons):
             rows = np.arange(first, min(first + len(mean), len(self.values) - h))
             truth, made = self.values[rows + h], slice(0, len(rows))
@@ -66,6 +67,7 @@ class Score:
                 back = rows + h - self.season * -(-h // self.season)
                 seasonal = np.where(back[:, None] >= 0, self.held[np.maximum(back, 0)], np.nan)
                 forecast["seasonal"] = np.where(np.isnan(seasonal), self.held[rows], seasonal)
+            forecast |= {name: rivals[name][made, :, p] for name in self.rivals}
             known = ~np.isnan(truth) & ~np.isnan(forecast["forecast"]) & ~np.isnan(forecast["persistence"])
             for name, guess in forecast.items():
                 error = np.where(known, (guess - truth) / self.scale, 0.0)

@@ -197,3 +197,32 @@ class StateStore(Protocol):
 
     async def drop(self, partition: PartitionId) -> bool:
         """Forget the snapshot, so that `restore` returns None. Returns whether there was anything to forget."""
+
+
+class Tap(Protocol):
+    """Outputs, and the inputs that they speak of, as a bystander reads them: joins nothing, changes nothing.
+
+    Only what is committed is read. After an error only `stop` is left.
+    """
+
+    async def start(self, back: int | None) -> None:
+        """Begin with about the last `back` outputs of each partition, with the first for None.
+
+        Raises FatalError where there is no input or no output, TransportError where nobody answers.
+        """
+
+    async def outputs(self, max_wait: float) -> dict[PartitionId, RawBatch]:
+        """The next outputs, by the partition of their records; none after max_wait seconds without."""
+
+    async def inputs(self, partition: PartitionId, offset: int) -> RawBatch:
+        """What the input holds from this offset on, up to some next_offset: asked where an output speaks of it.
+
+        It need not hold a record of each offset. Cheap where the offset is the next_offset of the answer before.
+        """
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether all outputs that were there at the start have been delivered."""
+
+    async def stop(self) -> None:
+        """Hang up. Never raises."""

@@ -70,7 +70,7 @@ class KafkaTransport:
         self._topics = topics = await prepare_topics(settings)
         self._looked = time.monotonic()
         if topics.output_partitions < topics.input_partitions:
-            raise FatalError(too_few_partitions(settings, topics))
+            raise FatalError(too_few_partitions(settings, topics.input_partitions, topics.output_partitions))
         self._consumer = consumer = AIOKafkaConsumer(
             **client_options(settings),
             group_id=settings.app_id,

@@ -73,7 +73,9 @@ class KafkaPartition:
         try:
             self._topics = topics = await self._transport.topics_for(number)
             if number >= topics.output_partitions:
-                raise RefusedError(f"{self.id}: {too_few_partitions(settings, topics)}")
+                raise RefusedError(
+                    f"{self.id}: {too_few_partitions(settings, topics.input_partitions, topics.output_partitions)}"
+                )
             batch = min(BATCH_BYTES, topics.output_max_bytes, topics.dead_letter_max_bytes)
             self._alive("fence")
             if settings.exactly_once:

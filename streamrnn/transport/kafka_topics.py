@@ -36,7 +36,7 @@ TIMESTAMP_LIMITS = ("message.timestamp.after.max.ms", "message.timestamp.before.
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """Partitions of each topic, 0 where there is none, and the largest record batch that it takes, in bytes."""
+    """Partitions of each topic, 0 where the anomalies have none, and the largest record batch it takes, in bytes."""
 
     input_partitions: int
     output_partitions: int
@@ -48,12 +48,12 @@ class Topics:
     state_max_bytes: int
 
 
-def too_few_partitions(settings: KafkaSettings, topics: Topics) -> str:
+def too_few_partitions(settings: KafkaSettings, inputs: int, outputs: int) -> str:
     """What is wrong with an output topic of fewer partitions than the input's, and how it is mended."""
     return (
-        f"topic {settings.output_topic} has {topics.output_partitions} partitions, {settings.input_topic} has "
-        f"{topics.input_partitions}: a forecast keeps its record's partition number. Add partitions (kafka-topics.sh "
-        f"--alter --topic {settings.output_topic} --partitions {topics.input_partitions}) or set another output.topic"
+        f"topic {settings.output_topic} has {outputs} partitions, {settings.input_topic} has {inputs}: a forecast "
+        f"keeps its record's partition number. Add partitions (kafka-topics.sh --alter --topic "
+        f"{settings.output_topic} --partitions {inputs}) or set another output.topic"
     )
 
 
@@ -65,40 +65,61 @@ def no_input(settings: KafkaSettings) -> FatalError:
     )
 
 
-async def prepare_topics(settings: KafkaSettings, *, create: bool = True) -> Topics:
+async def prepare_topics(settings: KafkaSettings) -> Topics:
     """Look at the application's topics, create what is missing and grow the state topic to the input's number.
 
-    create: False for a look that changes nothing. Raises FatalError for a missing input topic and for refused rights,
-    TransportError where Kafka does not answer. An output topic that is too small is left to the caller to judge.
+    Raises FatalError for a missing input topic and for refused rights, TransportError where Kafka does not answer. An
+    output topic that is too small is left to the caller to judge.
     """
     state, output, dead_letter = settings.state_topic, settings.output_topic, settings.dead_letter_topic
     forecasts = [output] if settings.anomaly_topic is None else [output, settings.anomaly_topic]
-    ours = [*forecasts, dead_letter, state]
+    ours = _ours(settings)
     async with _admin(settings) as admin:
-        counts = await _partitions(admin, settings, settings.input_topic, *ours)
-        partitions = counts.get(settings.input_topic)
-        if partitions is None:
-            raise no_input(settings)
-        source = (await _configs(admin, settings.input_topic))[settings.input_topic]
-        times = {key: source[key] for key in TIMESTAMP_LIMITS if key in source}
-        wanted = {name: STATE_CONFIGS if name == state else times for name in ours}
-        if create:
-            for name in (name for name in ours if name not in counts):
-                await _create(admin, name, partitions, wanted[name])
-            if counts.get(state, partitions) < partitions:
-                log.info("topic %s grows from %d to %d partitions", state, counts[state], partitions)
-                with kafka_call(
-                    f"topic {state} cannot be grown to {partitions} partitions", f"Alter on topic {state}"
-                ):
-                    await admin.create_partitions({state: NewPartitions(partitions)})
-            while len(counts) < len({settings.input_topic, *ours}) or counts[state] < partitions:
-                await asyncio.sleep(0.05)  # what was created shows a little later
-                counts = await _partitions(admin, settings, settings.input_topic, *ours)
-        limits: dict[str, dict[str, str]] = {name: {} for name in ours}
-        limits |= await _configs(admin, *(name for name in ours if name in counts))
+        counts, missing, times = await _look(admin, settings)
+        partitions = counts[settings.input_topic]
+        for name, configs in missing.items():
+            await _create(admin, name, partitions, configs)
+        if counts.get(state, partitions) < partitions:
+            log.info("topic %s grows from %d to %d partitions", state, counts[state], partitions)
+            with kafka_call(f"topic {state} cannot be grown to {partitions} partitions", f"Alter on topic {state}"):
+                await admin.create_partitions({state: NewPartitions(partitions)})
+        while len(counts) < len({settings.input_topic, *ours}) or counts[state] < partitions:
+            await asyncio.sleep(0.05)  # what was created shows a little later
+            counts = await _partitions(admin, settings, settings.input_topic, *ours)
+        limits = await _configs(admin, *ours)
+    _warn(settings, limits, times)
+    max_bytes = {name: int(configs.get("max.message.bytes", DEFAULT_MAX_BYTES)) for name, configs in limits.items()}
+    return Topics(
+        input_partitions=counts[settings.input_topic],
+        output_partitions=counts[output],
+        dead_letter_partitions=counts[dead_letter],
+        anomaly_partitions=counts.get(settings.anomaly_topic or "", 0),
+        state_partitions=counts[state],
+        output_max_bytes=min(max_bytes[name] for name in forecasts),
+        dead_letter_max_bytes=max_bytes[dead_letter],
+        state_max_bytes=max_bytes[state],
+    )
+
+
+async def survey_topics(settings: KafkaSettings) -> dict[str, int | None]:
+    """The partitions of each of the application's topics, the input first; None for one that `run` would create.
+
+    Creates none, and asks the broker whether it would let us. Raises what `prepare_topics` raises.
+    """
+    async with _admin(settings) as admin:
+        counts, missing, times = await _look(admin, settings)
+        for name, configs in missing.items():
+            await _create(admin, name, counts[settings.input_topic], configs, only_ask=True)
+        there = [name for name in dict.fromkeys(_ours(settings)) if name in counts]
+        _warn(settings, await _configs(admin, *there) if there else {}, times)
+    return {name: counts.get(name) for name in dict.fromkeys((settings.input_topic, *_ours(settings)))}
+
+
+def _warn(settings: KafkaSettings, found: Mapping[str, Mapping[str, str]], times: Mapping[str, str]) -> None:
+    """Log what about the settings of topics that are there will hurt; times: the limits that the input has."""
     for key, theirs in times.items():
-        for name in (*forecasts, dead_letter):
-            if int(limits[name].get(key, theirs)) < int(theirs):
+        for name in found:
+            if name != settings.state_topic and int(found[name].get(key, theirs)) < int(theirs):
                 log.warning(
                     "topic %s refuses timestamps that %s takes, and a record with one would stop its partition: "
                     "set its %s to %s",
@@ -107,19 +128,30 @@ async def prepare_topics(settings: KafkaSettings, *, create: bool = True) -> Top
                     key,
                     theirs,
                 )
-    if "compact" not in limits[state].get("cleanup.policy", "compact"):
-        log.warning("topic %s is not compacted (cleanup.policy): snapshots in it will be lost", state)
-    max_bytes = {name: int(configs.get("max.message.bytes", DEFAULT_MAX_BYTES)) for name, configs in limits.items()}
-    return Topics(
-        input_partitions=counts[settings.input_topic],
-        output_partitions=counts.get(output, 0),
-        dead_letter_partitions=counts.get(dead_letter, 0),
-        anomaly_partitions=counts.get(settings.anomaly_topic or "", 0),
-        state_partitions=counts.get(state, 0),
-        output_max_bytes=min(max_bytes[name] for name in forecasts),
-        dead_letter_max_bytes=max_bytes[dead_letter],
-        state_max_bytes=max_bytes[state],
-    )
+    if "compact" not in found.get(settings.state_topic, {}).get("cleanup.policy", "compact"):
+        log.warning("topic %s is not compacted (cleanup.policy): snapshots in it will be lost", settings.state_topic)
+
+
+def _ours(settings: KafkaSettings) -> list[str]:
+    """The topics that are written to."""
+    anomalies = [] if settings.anomaly_topic is None else [settings.anomaly_topic]
+    return [settings.output_topic, *anomalies, settings.dead_letter_topic, settings.state_topic]
+
+
+async def _look(
+    admin: AIOKafkaAdminClient, settings: KafkaSettings
+) -> tuple[dict[str, int], dict[str, Mapping[str, str]], dict[str, str]]:
+    """Partitions of each topic that exists, the settings of each that does not, and the input's limits of time."""
+    ours = _ours(settings)
+    counts = await _partitions(admin, settings, settings.input_topic, *ours)
+    if settings.input_topic not in counts:
+        raise no_input(settings)
+    source = (await _configs(admin, settings.input_topic))[settings.input_topic]
+    times = {key: source[key] for key in TIMESTAMP_LIMITS if key in source}
+    wanted: dict[str, Mapping[str, str]] = {
+        name: STATE_CONFIGS if name == settings.state_topic else times for name in ours
+    }
+    return counts, {name: configs for name, configs in wanted.items() if name not in counts}, times
 
 
 async def partition_counts(settings: KafkaSettings, *names: str, operation: str = "") -> dict[str, int]:
@@ -171,11 +203,15 @@ def _rights(settings: KafkaSettings, name: str) -> str:
     return f"{rights.get(name, 'Write')} on topic {name}"
 
 
-async def _create(admin: AIOKafkaAdminClient, name: str, partitions: int, configs: Mapping[str, str]) -> None:
+async def _create(
+    admin: AIOKafkaAdminClient, name: str, partitions: int, configs: Mapping[str, str], *, only_ask: bool = False
+) -> None:
     # an empty assignment, not None, is what lets the broker's default replication (-1) through (aiokafka 0.14)
-    answer = await admin.create_topics([NewTopic(name, partitions, -1, {}, dict(configs))])
+    answer = await admin.create_topics([NewTopic(name, partitions, -1, {}, dict(configs))], validate_only=only_ask)
     for _, code, message, *_ in answer.topic_errors:
         error = kafka_errors.for_code(code)
+        if error is kafka_errors.NoError and only_ask:
+            continue
         if error is kafka_errors.NoError:
             log.info("created topic %s with %d partitions", name, partitions)
         elif error in (kafka_errors.RequestTimedOutError, kafka_errors.NotControllerError):

@@ -80,7 +80,8 @@ def test_a_gain_is_its_formula_and_knows_at_most_so_many_steps(rate: float) -> N
 
 @pytest.mark.parametrize("n", [F, F + 4, F + 6])  # without a panel, and with those of two and three features
 @pytest.mark.parametrize("B", [2, 3, 17, 256, 512])
-def test_rows_alone_and_in_company_agree_bit_for_bit(n: int, B: int) -> None:
+def test_rows_alone_and_in_company_agree_to_the_last_bits(n: int, B: int) -> None:
+    """To the last of them where BLAS has kernels for AVX-512, not on older processors."""
     random = np.random.default_rng(B)
     phi = random.normal(size=(B, n)).astype("float32")
     P = np.asarray(shared_curvature.inverse(phi.T @ phi, B, B), "float32")
@@ -90,15 +91,19 @@ def test_rows_alone_and_in_company_agree_bit_for_bit(n: int, B: int) -> None:
     for b in {0, 1, B // 2, B - 1}:
         row = slice(b, b + 1)
         alone = rows_product(phi[row], P)
-        np.testing.assert_array_equal(alone[0], together[b])
-        np.testing.assert_array_equal(shared_curvature.gains(alone, phi[row], 4.0, counted[row])[0], gains[b])
+        assert_rounded_alike(alone[0], together[b])
+        assert_rounded_alike(shared_curvature.gains(alone, phi[row], 4.0, counted[row])[0], gains[b])
 
 
 @pytest.mark.parametrize("D", [2, 3])
-def test_rows_of_several_features_agree_alone_and_in_company_bit_for_bit(D: int) -> None:
+def test_rows_of_several_features_agree_alone_and_in_company_to_the_last_bits(D: int) -> None:
     random = np.random.default_rng(D)
     phi = random.normal(size=(D, 40, F + 2 * D)).astype("float32")
     P = np.asarray(shared_curvature.inverse(phi.transpose(0, 2, 1) @ phi, 40, 40), "float32")
     together = rows_product(phi, P)
     for b in range(40):
-        np.testing.assert_array_equal(rows_product(phi[:, b : b + 1], P)[:, 0], together[:, b])
+        assert_rounded_alike(rows_product(phi[:, b : b + 1], P)[:, 0], together[:, b])
+
+
+def assert_rounded_alike(made: np.ndarray, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(made, expected, rtol=0, atol=8 * np.finfo("float32").eps * np.abs(expected).max())

@@ -113,23 +113,6 @@ def test_a_table_is_produced_into_the_topic_and_forecast(world: World, tmp_path:
     assert made[0]["time"] == 1_704_067_200_000
 
 
-def test_check_says_what_it_found_at_the_broker_and_what_run_will_create_and_changes_nothing(world: World) -> None:
-    before = world.broker.topics()
-    told = world.command("check")
-    assert (told.returncode, told.stderr) == (0, "")
-    said = " ".join(told.stdout.split())
-    ours = [f"{world.topic}.{kind}" for kind in ("forecast", "dead-letter")]
-    ours.append(f"{world.settings['app_id']}-{world.topic}-state")
-    assert f"answers: {world.topic} has 1 partition. `streamrnn run` will create {', '.join(ours)}" in said
-    assert set(world.broker.topics()) == set(before)
-
-    world.worker.start()
-    until(lambda: world.answers("/readyz") == 200)
-    said = " ".join(world.command("check").stdout.split())
-    assert ", ".join(f"{name} has 1 partition" for name in (world.topic, *ours)) in said
-    assert "will create" not in said
-
-
 def test_a_missing_input_topic_ends_run_with_one_clear_line(world: World) -> None:
     world.settings["input.topic"] = "nobody-made-this"
     told = world.command("run")

@@ -14,6 +14,7 @@ from streamrnn.service import assembly
 from streamrnn.service.config import load_config
 from streamrnn.service.produce import produce
 from streamrnn.service.settings import Config
+from streamrnn.transport.contract import PartitionId
 from streamrnn.transport.csv_table import read_csv
 from streamrnn.transport.kafka_topics import prepare_topics
 from tests.kafka.daemon import ROOT
@@ -194,3 +195,30 @@ def test_a_table_is_produced_with_write_on_the_input_and_nothing_else(
         asyncio.run(produced())
     guarded.allow(user, [Right("Write", TOPIC, config.input.topic)])
     assert asyncio.run(produced()) == 2
+
+
+@pytest.mark.parametrize("missing", [None, "input", "output"])
+def test_tail_needs_to_read_both_topics_and_nothing_else(
+    guarded: GuardedBroker, unique: Callable[[str], str], missing: str | None
+) -> None:
+    config, user = prepared(guarded, unique)
+    topics = {"input": config.input.topic, "output": config.output.topic}
+    guarded.allow(user, [Right("Read", TOPIC, name) for what, name in topics.items() if what != missing])
+
+    async def look() -> list[PartitionId]:
+        tap = assembly.tap(config)
+        try:
+            await tap.start(None)
+            async with asyncio.timeout(PATIENCE):
+                while not tap.caught_up:
+                    found = list(await tap.outputs(0.5))
+            await tap.inputs(PartitionId(config.input.topic, 0), 0)
+            return found
+        finally:
+            await tap.stop()
+
+    if missing is None:
+        assert asyncio.run(look()) == [PartitionId(config.input.topic, 0)]
+        return
+    with pytest.raises(FatalError, match=f"Read.* on topic {topics[missing]}"):
+        asyncio.run(look())

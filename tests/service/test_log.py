@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import pytest
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import GroupAuthorizationFailedError, GroupCoordinatorNotAvailableError, ProducerFenced
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -121,6 +121,16 @@ def test_nothing_is_said_of_what_the_client_forgot_or_missed_in_its_own_lists() 
     ours.error("Task was destroyed but it is pending!\ntask: <Task coro=<Task.run() done>>")
     (line,) = stream.getvalue().splitlines()
     assert "Task.run" in line
+
+
+def test_nothing_is_said_of_a_coordinator_that_is_asked_for_again_and_all_of_one_that_refuses() -> None:
+    stream = io.StringIO()
+    setup("info", "text", stream)
+    client = logging.getLogger("aiokafka.consumer.group_coordinator")
+    client.error("Group Coordinator Request failed: %s", GroupCoordinatorNotAvailableError())
+    assert stream.getvalue() == ""
+    client.error("Group Coordinator Request failed: %s", GroupAuthorizationFailedError("app"))
+    assert "GroupAuthorizationFailedError" in stream.getvalue()
 
 
 def test_nothing_is_said_of_a_commit_that_was_given_up_and_failed_later() -> None:
