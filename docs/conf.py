@@ -24,10 +24,10 @@ suppress_warnings = ["myst.header"]
 # the side bar: every document but the first page, which `index.md` is
 NAVIGATION = {
     "First": ["tutorial", "reading", "comparison"],
-    "How to": ["warm-start", "frozen", "many-features", "irregular", "exactly-once", "scaling", "gpu"],
+    "How to": ["warm-start", "frozen", "many-features", "irregular", "exactly-once", "scaling", "feeding", "library", "gpu"],
     "Running it": ["operations", "security", "runbook", "reliability", "performance", "accuracy"],
     "Reference": ["configuration", "formats", "metrics", "bad-input"],
-    "How it works": ["mathematics", "recipe", "design"],
+    "How it works": ["mathematics", "recipe", "network", "design", "extending"],
     "Decisions": [
         "decisions/0001-outside-libraries",
         "decisions/0002-order-does-not-matter",
@@ -39,6 +39,7 @@ NAVIGATION = {
         "decisions/0008-old-offsets-are-refused",
         "decisions/0009-compiled-loops",
         "decisions/0010-numbers-as-long-as-they-are-worth",
+        "decisions/0011-a-snapshot-is-copied-then-checked",
     ],
 }
 
