@@ -24,7 +24,17 @@ suppress_warnings = ["myst.header"]
 # the side bar: every document but the first page, which `index.md` is
 NAVIGATION = {
     "First": ["tutorial", "reading", "comparison"],
-    "How to": ["warm-start", "frozen", "many-features", "irregular", "exactly-once", "scaling", "feeding", "library", "gpu"],
+    "How to": [
+        "warm-start",
+        "frozen",
+        "many-features",
+        "irregular",
+        "exactly-once",
+        "scaling",
+        "feeding",
+        "library",
+        "gpu",
+    ],
     "Running it": ["operations", "security", "runbook", "reliability", "performance", "accuracy"],
     "Reference": ["configuration", "formats", "metrics", "bad-input"],
     "How it works": ["mathematics", "recipe", "network", "design", "extending"],

@@ -169,7 +169,7 @@ def test_the_port_found_is_returned_and_logged(caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.INFO):
         base = served(ask)
     assert not base.endswith(":0")
-    assert f"listening on {base}" in caplog.messages
+    assert f"listening on {base} for /metrics, /healthz, /readyz, /status" in caplog.messages
 
 
 def test_a_port_in_use_is_told_with_the_way_out() -> None:
