@@ -89,7 +89,7 @@ audit: $(VENV)/.installed-lock  ## known vulnerabilities in what the container h
 		--requirement deploy/requirements.lock --requirement deploy/build.lock
 
 benchmark: $(READY)
-	$(BIN)/python -m benchmarks.end_to_end --write docs/performance.md
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m benchmarks.end_to_end --write docs/performance.md
 
 benchmark-core: $(READY) .venv-rivals/.installed  ## a step and an update beside PyTorch's and beside sgemm
 	$(BIN)/python -m benchmarks.core --write docs/network.md

@@ -1,6 +1,6 @@
 """All figures of speed, in one run: `make benchmark`. They are printed and written into docs/performance.md.
 
-    python -m benchmarks.end_to_end [--only throughput rivals latency profile snapshots recovery] [--write PAGE]
+    python -m benchmarks.end_to_end [--only PART ...] [--write PAGE]
 
 Each part is a program of its own beside this one, which says what it measures and how. The parts run one after the
 other, so that none disturbs another; nothing else should run on the machine.
@@ -16,7 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import latency, long_runs, record_profile, rival_speeds, snapshots, speed_picture, throughput
+from benchmarks import (
+    backtests,
+    latency,
+    long_runs,
+    record_profile,
+    rival_speeds,
+    snapshots,
+    speed_picture,
+    throughput,
+)
 
 BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
 PICTURE = Path("pictures") / "speed.png"  # beside the page
@@ -68,6 +77,7 @@ PARTS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "rivals": ("Beside others", rival_speeds.table),
     "latency": ("From a record to its forecast", latency_part),
     "profile": ("Where a record's time goes", profile_part),
+    "backtests": ("Backtests", lambda: backtests.table(backtests.COLUMNS, backtests.VALUES)),
     "snapshots": ("Snapshots", lambda: snapshots.table(snapshots.STREAMS)),
     "recovery": ("Coming back", recovery_part),
 }

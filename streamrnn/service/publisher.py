@@ -20,6 +20,7 @@ from streamrnn.transport.contract import DeadLetter, EncodedBatch, Partition
 SNAPSHOT_SHARE = 20.0  # the next snapshot is due no earlier than so many times the last one's CPU seconds
 SEND_SECONDS_A_BYTE = 3.2e-9  # CPU of writing a snapshot, measured; it is spent on the loop, where it has no clock
 NEVER = 60.0  # seconds: nothing is due, look again
+LOOK_AGAIN = 0.2  # seconds, while another partition's state is being saved
 HAND_OVER = 1.0  # seconds that a rebalance may be held up by a snapshot, so that nothing need be replayed after it
 
 Capture = Callable[[int], Awaitable[Captured]]  # the state, which is that of this offset
@@ -50,12 +51,18 @@ class Publisher:
         *,
         commit_interval: float,
         snapshot_interval: float | None,
+        copies: set["Publisher"],
         ended: Callable[[], None],
     ) -> None:
-        """snapshot_interval None: state is saved only when asked for. ended: told when something under way ends."""
+        """snapshot_interval None: state is saved only when asked for. ended: told when something under way ends.
+
+        copies: the publishers of this process that hold a copy of a state. Each may be as large as the state, so one
+        that is merely due waits until there is none.
+        """
         self._handle, self._capture, self._check, self._ended = handle, capture, check, ended
         self._all_metrics, self._metrics = metrics
         self._commit_interval, self._snapshot_interval = commit_interval, snapshot_interval
+        self._copies = copies
         self._pending = _Pending()
         self._commit: asyncio.Task[None] | None = None
         self._save: asyncio.Task[None] | None = None
@@ -106,7 +113,8 @@ class Publisher:
             self._start_commit(now)
         if self._snapshot_interval is None or self._save is not None:
             return
-        if self._captured is None and now >= self._snapshot_due and position != self.snapshot:
+        if self._captured is None and now >= self._snapshot_due and position != self.snapshot and not self._copies:
+            self._copies.add(self)
             self._captured = await self._capture(position)
         if self._captured is not None and (self.committed or 0) >= self._captured.offset:
             captured, self._captured = self._captured, None
@@ -119,7 +127,7 @@ class Publisher:
         if self._pending.next_offset is not None and self._commit is None:
             due = self._commit_due
         if self._snapshot_interval is not None and position != self.snapshot and not (self._save or self._captured):
-            due = min(due, self._snapshot_due)
+            due = min(due, max(self._snapshot_due, now + LOOK_AGAIN) if self._copies else self._snapshot_due)
         return max(0.0, due - now)
 
     async def finish(self) -> None:
@@ -158,7 +166,12 @@ class Publisher:
                     running.cancel()
                     await asyncio.wait((running,))
         finally:
-            await self._handle.close()
+            await self.close()
+
+    async def close(self) -> None:
+        """Nothing is on its way any more: hang up."""
+        self._copies.discard(self)
+        await self._handle.close()
 
     def _start_commit(self, now: float) -> None:
         """Commit in the background what is pending, if no commit is under way."""
@@ -186,6 +199,7 @@ class Publisher:
             await self._check(captured.check)
         pages, cpu = captured.capture.finished(), captured.cpu
         await self._handle.save(pages)
+        self._copies.discard(self)
         self.snapshot = pages.offset
         self._save_seconds = time.monotonic() - began + cpu
         self._all_metrics.snapshot.observe(time.monotonic() - began)

@@ -42,8 +42,10 @@ class Task:
         compute: ComputeThread,
         settings: TaskSettings,
         metrics: Metrics,
+        copies: set[Publisher],
     ) -> None:
-        self.partition, self.settings = partition, settings
+        """copies: see `Publisher`."""
+        self.partition, self.settings, self._copies = partition, settings, copies
         self.log = TaskLog(log, partition, lambda: self.position)
         self._transport, self._compute = transport, compute
         self._all_metrics = metrics
@@ -197,7 +199,7 @@ class Task:
             self._state.move(State.RUNNING)
             self.reason = None
             await self._run(handle, publisher)
-        await self._close(handle, publisher)
+        await self._close(publisher)
         return None
 
     def _publisher_of(self, handle: Partition) -> Publisher:
@@ -209,6 +211,7 @@ class Task:
             (self._all_metrics, self._metrics),
             commit_interval=s.commit_interval,
             snapshot_interval=s.snapshot_interval if self._transport.recoverable else None,
+            copies=self._copies,
             ended=self._changed.set,
         )
 
@@ -332,7 +335,7 @@ class Task:
         self._listen(self.position)
         await handle.seek(self.position)
 
-    async def _close(self, handle: Partition, publisher: Publisher) -> None:
+    async def _close(self, publisher: Publisher) -> None:
         """The orderly end: everything computed is committed, the state is saved as of the committed offset."""
         running = self.state in (State.RUNNING, State.HELD)
         if self.state is State.RUNNING:
@@ -345,7 +348,7 @@ class Task:
                 if not self._holding:
                     raise
                 self.log.info("no last snapshot, its new owner was faster (%s)", error)
-        await handle.close()
+        await publisher.close()
         self._state.move(State.CLOSED)
 
     def _end(self) -> None:

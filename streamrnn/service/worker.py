@@ -13,6 +13,7 @@ from streamrnn.service.allocation import collect_garbage, settle_down
 from streamrnn.service.compute import ComputeThread
 from streamrnn.service.http import HttpServer, HttpSettings
 from streamrnn.service.metrics import Metrics
+from streamrnn.service.publisher import Publisher
 from streamrnn.service.states import State
 from streamrnn.service.systemd import ServiceManager
 from streamrnn.service.task import Task
@@ -48,6 +49,7 @@ class Worker:
         self._shutdown_timeout, self._manager = shutdown_timeout, manager
         self._server = HttpServer(http, self, metrics.render) if http else None
         self._compute = ComputeThread()
+        self._copies: set[Publisher] = set()  # of tasks' states, on their way to being saved
         self._transport: Transport | None = None
         self.tasks: dict[PartitionId, Task] = {}
         self._lives: dict[PartitionId, asyncio.Task[None]] = {}
@@ -118,7 +120,7 @@ class Worker:
 
     def _begin(self, partition: PartitionId) -> None:
         assert self._transport is not None
-        task = Task(partition, self._transport, self._compute, self._settings, self._metrics)
+        task = Task(partition, self._transport, self._compute, self._settings, self._metrics, self._copies)
         self.tasks[partition] = task
         life = self._lives[partition] = asyncio.create_task(task.run(), name=str(partition))
         life.add_done_callback(self._ended)

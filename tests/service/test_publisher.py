@@ -35,7 +35,9 @@ def raw(first: int, stop: int) -> RawBatch:
 
 
 @asynccontextmanager
-async def published(folder: Path, records: int) -> AsyncIterator[tuple[Partition, Processor, Publisher]]:
+async def published(
+    folder: Path, records: int, copies: set[Publisher] | None = None
+) -> AsyncIterator[tuple[Partition, Processor, Publisher]]:
     """A partition of so many lines, a processor for it, and a publisher of what that makes."""
     (folder / "input.jsonl").write_bytes(b"\n" * records)
     settings = FileSettings(str(folder / "input.jsonl"), str(folder / "out.jsonl"), folder / "state", "", "app")
@@ -63,6 +65,7 @@ async def published(folder: Path, records: int) -> AsyncIterator[tuple[Partition
             (metrics, metrics.partition("input.jsonl", 0)),
             commit_interval=0.0,
             snapshot_interval=0.0,
+            copies=set() if copies is None else copies,
             ended=lambda: None,
         ),
     )
@@ -130,5 +133,32 @@ def test_a_handle_is_closed_also_where_its_dropping_is_cancelled(tmp_path: Path)
             dropping.cancel()
             await asyncio.wait((dropping,))
             assert closed.is_set()
+
+    asyncio.run(live())
+
+
+def test_a_snapshot_that_is_due_waits_until_no_other_partition_s_is_in_memory(tmp_path: Path) -> None:
+    copies: set[Publisher] = set()
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+
+    async def live() -> None:
+        async with (
+            published(tmp_path / "one", MANY, copies) as (_, processor, one),
+            published(tmp_path / "other", MANY, copies) as (_, _, other),
+        ):
+            one.add(processor.process(raw(0, MANY), 1 << 20), MANY)
+            await one.advance(MANY)  # its commit is on its way, its state is captured and waits for it
+            await other.advance(1)
+            assert copies == {one}
+            assert 0 < other.due(1) < 1
+            await one.finish()
+            await one.advance(MANY)
+            await one.finish()
+            assert one.snapshot == MANY
+            await other.advance(1)
+            assert copies == {other}
+            await other.drop()
+            assert not copies
 
     asyncio.run(live())
