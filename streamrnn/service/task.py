@@ -47,8 +47,7 @@ class Task:
         """copies: see `Publisher`."""
         self.partition, self.settings, self._copies = partition, settings, copies
         self.log = TaskLog(log, partition, lambda: self.position)
-        self._transport, self._compute = transport, compute
-        self._all_metrics = metrics
+        self._transport, self._compute, self._all_metrics = transport, compute, metrics
         self._metrics = metrics.partition(partition.topic, partition.partition)
         self._state = TaskState(self._moved)
         self._metrics.state(State.CREATED)
