@@ -325,6 +325,24 @@ def test_at_least_once_shows_outputs_and_moves_the_groups_offset(broker: Broker,
     run(scenario())
 
 
+def test_a_snapshot_is_read_when_no_other_one_is_but_waits_for_none_that_never_ends(
+    broker: Broker, settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        broker.create_topic(settings.input_topic)
+        async with life(settings) as transport, handle(transport, settings) as partition:
+            async with transport.turn_to_read():  # of another partition
+                reading = asyncio.create_task(partition.restore())
+                done, _ = await asyncio.wait((reading,), timeout=1.0)
+                assert not done
+            assert await reading is None  # there was nothing to read
+            monkeypatch.setattr(kafka, "TURN", 0.2)
+            async with transport.turn_to_read():
+                assert await partition.restore() is None
+
+    run(scenario())
+
+
 def test_restore_ignores_a_snapshot_that_was_not_finished(broker: Broker, settings: KafkaSettings) -> None:
     async def scenario() -> None:
         broker.create_topic(settings.input_topic)

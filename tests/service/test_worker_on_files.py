@@ -30,7 +30,7 @@ from tests.service.program import (
     until,
 )
 
-# What DESIGN.md promises, without `streamrnn_` and as Prometheus names families: without `_total`.
+# What docs/metrics.md promises, without `streamrnn_` and as Prometheus names families: without `_total`.
 CONTRACT = {
     *("records_consumed", "records_replayed", "forecasts_published", "dead_letters"),
     *("consumer_lag_records", "streams", "streams_evicted", "task_state", "task_restarts"),
