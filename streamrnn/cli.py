@@ -205,7 +205,7 @@ def produce(
     type=click.Path(path_type=Path),
     default=Path("streamrnn-demo.png"),
     show_default=True,
-    help="Draw the last ten days of one stream here, as PNG.",
+    help="Draw the week around one stream's oddest hour here, as PNG.",
 )
 def demo(once: bool, plot: Path) -> None:
     """Forecast a year of real weather, with no broker: 15 streams from New York's airports.

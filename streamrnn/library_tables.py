@@ -12,7 +12,7 @@ from streamrnn.transport.csv_table import CsvTable
 if TYPE_CHECKING:
     import narwhals.stable.v2 as nw
 
-HOW_TO_READ_FRAMES = "data is a {}. Give an array, or install what reads data frames: pip install 'streamrnn[frames]'"
+HOW_TO_READ_FRAMES = "data is a {}. Give an array, or install what reads data frames: pip install narwhals"
 SECOND = 1000  # ms between rows that have no times
 SPARSE = 10  # a long frame's table may have so many times as many cells as the frame has rows
 

@@ -84,5 +84,5 @@ def test_without_the_extra_plot_the_demo_says_how_to_get_it_and_ends_well(tmp_pa
         command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )
     assert told.returncode == 0, told.stderr
-    assert "`pip install 'streamrnn[plot]'` brings it" in told.stdout
+    assert "`pip install matplotlib` brings it" in told.stdout
     assert list(tmp_path.iterdir()) == []

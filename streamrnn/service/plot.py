@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-HOW_TO_GET_IT = "no plot: matplotlib is not installed. `pip install 'streamrnn[plot]'` brings it"
+HOW_TO_GET_IT = "no plot: matplotlib is not installed. `pip install matplotlib` brings it"
 
 INTERVAL, FORECAST, CAME, ODD = "#9ecae1", "#08519c", "#111111", "#d62728"
 
@@ -67,7 +67,7 @@ def _fill(axes: Any, panel: Panel) -> None:
     lower, mean, upper = panel.bounds.T
     axes.fill_between(at, lower, upper, color=INTERVAL, alpha=0.7, lw=0, label=f"{panel.coverage:.0%} interval")
     axes.plot(at, mean, color=FORECAST, lw=1.4, label="forecast")
-    axes.plot(at, panel.values, color=CAME, lw=0, marker=".", ms=4, label="came")
+    axes.plot(at, panel.values, color=CAME, lw=0, marker=".", ms=4, label="observed")
     if panel.odd.any():
         ring = {"marker": "o", "ms": 13, "mfc": "none", "mec": ODD, "mew": 2}
         axes.plot(at[panel.odd], panel.values[panel.odd], lw=0, label="anomaly", **ring)
