@@ -150,6 +150,8 @@ def _commented(setting: Setting, indent: str) -> str:
     comment = _in_small(setting.comment.removesuffix("."))
     if setting.choices:
         comment = f"{' | '.join(setting.choices)}: {comment}"
+    if setting.key in NOT_YET:
+        comment += "; only this value in this version"
     return _with_comment(f"{indent}{setting.name}: {yaml_text(setting.default)}", comment)
 
 

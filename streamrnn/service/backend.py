@@ -10,7 +10,9 @@ from streamrnn.service.settings import Config, Default
 
 # `auto` takes a device for more streams than this. No device has measured it yet: see docs/gpu.md.
 STREAMS_FOR_A_DEVICE = 20_000
-HOW_TO_GET_IT = "Run `pip install cupy-cuda12x` (13x for CUDA 13) where there is a CUDA device, or set compute.backend: numpy"
+HOW_TO_GET_IT = (
+    "Run `pip install cupy-cuda12x` (13x for CUDA 13) where there is a CUDA device, or set compute.backend: numpy"
+)
 
 
 def backend(config: Config, *, daemon: bool) -> ModuleType:
