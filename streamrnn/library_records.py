@@ -48,7 +48,12 @@ class Records:
         """Where all are plain numbers in arrays and each record is good."""
         R, D = len(names), self.features
         stamps, numbers = plain_times(times), plain_numbers(values)
-        if stamps is None or numbers is None or numbers.shape not in ([(R,), (R, 1)] if D == 1 else [(R, D)]):
+        if (
+            stamps is None
+            or stamps.ndim != 1
+            or numbers is None
+            or numbers.shape not in ([(R,), (R, 1)] if D == 1 else [(R, D)])
+        ):
             return None
         try:
             keys = [name.encode() for name in names]

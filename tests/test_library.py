@@ -264,6 +264,8 @@ def test_a_wrong_number_in_an_array_is_named_too() -> None:
         f.update_many("a", np.arange(3), np.ones((3, 2)))
     with pytest.raises(RecordError, match=r"record 0: one number, input.features is 2"):
         Forecaster(features=2).update_many("a", np.arange(3), np.ones(3))
+    with pytest.raises(RecordError, match=r"record 0: "):
+        f.update_many("a", np.arange(3)[:, None], np.ones(3))
     assert len(f) == 0
 
 

@@ -184,7 +184,7 @@ def window_gradients(
 def blocks_of_rows(rows: Array, H: int) -> list[slice]:
     """Rows (B, ..) of H hidden units in blocks of equal size whose arrays stay in the cache; on a device all in one.
 
-    A block is never a single row, which would round differently.
+    A block is a single row, which would round differently, only where there is no other.
     """
     B = len(rows)
     n = -(-B // max(LEAST_ROWS, BLOCK // H)) if array_module(rows) is np else 1

@@ -43,17 +43,17 @@ def read_forecast(line: bytes) -> ForecastLine | None:
     """The forecasts that a line holds; None for a line that no streamrnn wrote."""
     try:
         found = _decode(line)
-        times = found.time if isinstance(found.time, list) else [found.time]
+        times = np.array(found.time if isinstance(found.time, list) else [found.time], np.int64)
         anomaly = found.anomaly if isinstance(found.anomaly, list) else [found.anomaly]
         shape = (len(times), len(found.horizons), -1)  # `[P]`, `[P][D]` or `[k][P][D]`
         mean, lower, upper = (np.array(each, float).reshape(shape) for each in (found.mean, found.lower, found.upper))
-    except (msgspec.DecodeError, ValueError, TypeError):
+    except (msgspec.DecodeError, ValueError, TypeError, OverflowError):
         return None
     if not mean.shape == lower.shape == upper.shape or len(anomaly) != len(times):
         return None
     return ForecastLine(
         stream=found.stream,
-        times=np.array(times, np.int64),
+        times=times,
         horizons=tuple(found.horizons),
         mean=mean,
         lower=lower,

@@ -80,6 +80,7 @@ class Capture:
     def add(self, key: str, page: bytes, name: str | None = None, kind: "np.dtype | None" = None) -> None:
         """A changed page: of the array of this name with numbers of this kind, or of keys."""
         self._pages[key] = page
+        self._sums.pop(key, None)  # until it is checked: what is not saved in the end is to be captured again
         self._unchecked.append(key)
         if name is not None and kind is not None:
             self._numbers[key] = name, kind
@@ -106,7 +107,7 @@ class Capture:
 
     def finished(self) -> SnapshotPages:
         """What is to be saved; all is checked."""
-        header = sealed(self._header | {"pages": self._sums})
+        header = sealed(self._header | {"pages": dict(sorted(self._sums.items()))})
         return SnapshotPages(self.offset, header, self._pages, self._dropped)
 
 

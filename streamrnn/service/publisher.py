@@ -57,7 +57,7 @@ class Publisher:
         """snapshot_interval None: state is saved only when asked for. ended: told when something under way ends.
 
         copies: the publishers of this process that hold a copy of a state. Each may be as large as the state, so one
-        that is merely due waits until there is none.
+        that is merely due waits until there is none; those of a hand-over or of the end do not wait.
         """
         self._handle, self._capture, self._check, self._ended = handle, capture, check, ended
         self._all_metrics, self._metrics = metrics
@@ -113,7 +113,7 @@ class Publisher:
             self._start_commit(now)
         if self._snapshot_interval is None or self._save is not None:
             return
-        if self._captured is None and now >= self._snapshot_due and position != self.snapshot and not self._copies:
+        if self._captured is None and now >= self._snapshot_due and self._is_new(position) and not self._copies:
             self._copies.add(self)
             self._captured = await self._capture(position)
         if self._captured is not None and (self.committed or 0) >= self._captured.offset:
@@ -126,9 +126,14 @@ class Publisher:
         due = now + NEVER
         if self._pending.next_offset is not None and self._commit is None:
             due = self._commit_due
-        if self._snapshot_interval is not None and position != self.snapshot and not (self._save or self._captured):
+        if self._snapshot_interval is not None and self._is_new(position) and not (self._save or self._captured):
             due = min(due, max(self._snapshot_due, now + LOOK_AGAIN) if self._copies else self._snapshot_due)
         return max(0.0, due - now)
+
+    def _is_new(self, position: int | None) -> bool:
+        """The state of this position is not saved, and is or will be committed without any further record."""
+        under_way = self._commit is not None or self._pending.next_offset is not None
+        return position != self.snapshot and (under_way or (position or 0) <= (self.committed or 0))
 
     async def finish(self) -> None:
         """Commit all that was computed and wait for what is under way."""
@@ -160,11 +165,15 @@ class Publisher:
 
     async def drop(self) -> None:
         """Throw away everything that is on its way, and the handle, also where this is cancelled meanwhile."""
+        running = [task for task in (self._commit, self._save) if task is not None]
+        for task in running:
+            task.cancel()
+            task.add_done_callback(
+                lambda done: done.cancelled() or done.exception()
+            )  # one of them may be told already
         try:
-            for running in (self._commit, self._save):
-                if running is not None:
-                    running.cancel()
-                    await asyncio.wait((running,))
+            if running:
+                await asyncio.wait(running)
         finally:
             await self.close()
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from streamrnn.errors import StreamRNNError
 from streamrnn.service import assembly
 from streamrnn.service.settings import Config
-from streamrnn.transport.contract import PartitionId
 from streamrnn.transport.file import FileTransport
 from streamrnn.transport.kafka_connection import knock
 from streamrnn.transport.kafka_topics import survey_topics, too_few_partitions
@@ -36,9 +35,7 @@ async def reach(config: Config) -> Reached:
 
 async def _files(config: Config) -> Reached:
     settings = assembly.file_settings(config)
-    transport = FileTransport(settings)
-    await transport.start(_Nobody())
-    await transport.stop()
+    FileTransport(settings).look()
     written = {settings.output: "forecasts", settings.dead_letter_path: "dead letters"}
     if settings.anomalies is not None:
         written[settings.anomalies] = "anomalies"
@@ -81,13 +78,3 @@ async def _topics(config: Config) -> Reached:
 
 def _partitions(count: int) -> str:
     return f"{count} partition{'s' * (count != 1)}"
-
-
-class _Nobody:
-    """Takes what is assigned and does nothing with it."""
-
-    async def revoked(self, partitions: frozenset[PartitionId]) -> None:
-        pass
-
-    def assigned(self, partitions: frozenset[PartitionId]) -> None:
-        pass

@@ -56,7 +56,7 @@ class FileTransport:
         return self._tenancy.recoverable
 
     async def start(self, listener: AssignmentListener) -> None:
-        await asyncio.to_thread(self._look)
+        await asyncio.to_thread(self._prepare)
         listener.assigned(frozenset({self._id}))
 
     async def fetch(self, max_wait: float) -> dict[PartitionId, RawBatch]:
@@ -132,8 +132,17 @@ class FileTransport:
             next_offset=first + count,
         )
 
-    def _look(self) -> None:
-        """Raise FatalError where no attempt will ever find the files."""
+    def _prepare(self) -> None:
+        self.look()
+        try:
+            self._settings.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FatalError(
+                f"{self._settings.folder}: cannot be made ({error.strerror}); see file.state."
+            ) from error
+
+    def look(self) -> None:
+        """Raise FatalError where no attempt will ever find the files. Changes nothing."""
         settings = self._settings
         if settings.input != "-":
             path = Path(settings.input)
@@ -147,7 +156,8 @@ class FileTransport:
             if name != "-" and (path.is_dir() or not path.absolute().parent.is_dir()):
                 found = "is a folder" if path.is_dir() else "its folder does not exist"
                 raise FatalError(f"{path}: {found}, so no lines can be written there.")
-        try:
-            settings.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FatalError(f"{settings.folder}: cannot be made ({error.strerror}); see file.state.") from error
+            if name != "-" and not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+                raise FatalError(f"{path}: may not be written by this user.")
+        there = next(path for path in (settings.folder, *settings.folder.absolute().parents) if path.exists())
+        if not (there.is_dir() and os.access(there, os.W_OK)):
+            raise FatalError(f"{there}: is no folder that this user may write to, as file.state needs.")

@@ -51,10 +51,12 @@ class FileTap:
         deadline = clock() + max_wait
         while not self._lines:
             committed = self._committed()
+            if self._end is not None and self._byte >= self._end:
+                self._end = None
+                return {}
             if self._byte < committed:
                 self._read(committed)
                 continue
-            self._end = None
             if clock() >= deadline:
                 return {}
             await asyncio.sleep(LOOK_EVERY)

@@ -34,7 +34,7 @@ __all__ = ["KafkaPartition", "KafkaSecurity", "KafkaSettings", "KafkaTransport"]
 STOP_TIMEOUT = 3.0  # to leave the group; then the connections are cut
 METADATA_AGE = 60.0  # new partitions of the input are noticed after this long
 TOPICS_AGE = 5.0  # seconds: a task that begins later looks at the topics again
-TURN = 10.0  # seconds that a snapshot waits to be read alone
+TURN = 10.0  # seconds that a snapshot waits for the end of another one's reading
 POLL = 10.0  # one request for records; nobody waits for its end
 
 
@@ -48,6 +48,7 @@ class KafkaTransport:
         self._looked = 0.0  # when, monotonic seconds
         self._looking = asyncio.Lock()
         self._reading = asyncio.Lock()
+        self._turns = 0  # snapshots that were read
         self._failure: FatalError | TransportError | None = None
         self._owners: dict[PartitionId, KafkaPartition] = {}  # the handles that have sought
         self._positions: dict[PartitionId, int] = {}  # where delivery of each of them goes on
@@ -175,15 +176,18 @@ class KafkaTransport:
     async def turn_to_read(self) -> AsyncIterator[None]:
         """Snapshots are read one after the other: the next one while this one is unpacked, and not all kept twice.
 
-        A turn that does not come, since another's broker is away, is not waited for.
+        Where none has ended for a while, since another's broker is away, nobody waits.
         """
-        mine = False
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(TURN):
-                mine = await self._reading.acquire()
+        mine, turns = False, -1
+        while not mine and turns != self._turns:
+            turns = self._turns
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TURN):
+                    mine = await self._reading.acquire()
         try:
             yield
         finally:
+            self._turns += 1
             if mine:
                 self._reading.release()
 

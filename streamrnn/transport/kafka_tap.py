@@ -64,6 +64,7 @@ class KafkaTap:
         with kafka_call(f"topic {settings.input_topic} could not be read", f"Read on topic {settings.input_topic}"):
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 self._inputs = await self._consumer(sources)
+                self._inputs.pause(*sources)  # else it begins with the oldest records of them all
         self._heard = asyncio.get_running_loop().time()
 
     async def outputs(self, max_wait: float) -> dict[PartitionId, RawBatch]:
@@ -95,6 +96,7 @@ class KafkaTap:
         with kafka_call(f"{partition} could not be read", f"Read on topic {partition.topic}"):
             if self._reading.get(source) != offset:
                 consumer.seek(source, offset)
+                consumer.resume(source)
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 while True:
                     polled = await consumer.getmany(source, timeout_ms=100, max_records=RECORDS)
@@ -111,8 +113,9 @@ class KafkaTap:
 
     async def _consumer(self, places: Iterable[TopicPartition]) -> Any:
         """A consumer that has begun, of these partitions and of no group."""
+        named = {"client_id": f"{self._settings.app_id}-tail"}  # quotas of the workers are not ours to use up
         consumer = AIOKafkaConsumer(
-            **client_options(self._settings),
+            **(client_options(self._settings) | named),
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",

@@ -65,7 +65,7 @@ def test_null_is_no_number() -> None:
 @pytest.mark.parametrize(
     "change",
     [{"mean": [1.5]}, {"mean": [[1.5], [2.5, 3.0]]}, {"mean": ["a", "b"]}, {"horizons": []}, {"time": "now"},
-     {"time": [1, 2]}, {"anomaly": [0.1, 0.2]}, {"lower": {}}, {"offset": None}],
+     {"time": [1, 2]}, {"anomaly": [0.1, 0.2]}, {"lower": {}}, {"offset": None}, {"time": 2**63}],
 )  # fmt: skip
 def test_a_line_of_another_shape_is_nobodys(change: dict[str, object]) -> None:
     assert read_forecast(json.dumps(LINE | change).encode()) is None

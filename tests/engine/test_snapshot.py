@@ -198,6 +198,16 @@ def test_a_capture_is_that_of_its_offset_however_late_it_is_checked() -> None:
     assert captured.finished().pages == at_once.pages
 
 
+def test_what_a_capture_that_was_given_up_has_copied_is_captured_again() -> None:
+    forecaster, store = some_state(), Store()
+    writer = SnapshotWriter(forecaster)
+    store.save(writer.capture(1))
+    fed(forecaster, wandering(2, 100, 5), first=300)
+    writer.begin(2)
+    store.save(writer.capture(3))
+    assert store.pages == SnapshotWriter(forecaster).capture(3).pages
+
+
 def test_a_restored_state_captures_to_the_same_bytes() -> None:
     forecaster = some_state()
     store = stored(forecaster)

@@ -149,16 +149,33 @@ def test_a_snapshot_that_is_due_waits_until_no_other_partition_s_is_in_memory(tm
         ):
             one.add(processor.process(raw(0, MANY), 1 << 20), MANY)
             await one.advance(MANY)  # its commit is on its way, its state is captured and waits for it
-            await other.advance(1)
+            await other.advance(0)
             assert copies == {one}
-            assert 0 < other.due(1) < 1
+            assert 0 < other.due(0) < 1
             await one.finish()
             await one.advance(MANY)
             await one.finish()
             assert one.snapshot == MANY
-            await other.advance(1)
+            await other.advance(0)
             assert copies == {other}
             await other.drop()
             assert not copies
+
+    asyncio.run(live())
+
+
+def test_a_state_that_no_commit_under_way_will_reach_is_not_copied(tmp_path: Path) -> None:
+    """As where the log begins beyond the committed offset, and no record has come since."""
+    copies: set[Publisher] = set()
+
+    async def live() -> None:
+        async with published(tmp_path, MANY, copies) as (_, _, publisher):
+            publisher.committed = 5
+            await publisher.advance(9)
+            assert not copies
+            assert publisher.due(9) > 1
+            await publisher.advance(5)
+            assert copies == {publisher}
+            await publisher.drop()
 
     asyncio.run(live())
