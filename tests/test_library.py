@@ -264,9 +264,12 @@ def test_a_wrong_number_in_an_array_is_named_too() -> None:
         f.update_many("a", np.arange(3), np.ones((3, 2)))
     with pytest.raises(RecordError, match=r"record 0: one number, input.features is 2"):
         Forecaster(features=2).update_many("a", np.arange(3), np.ones(3))
-    with pytest.raises(RecordError, match=r"record 0: "):
-        f.update_many("a", np.arange(3)[:, None], np.ones(3))
     assert len(f) == 0
+
+
+def test_a_column_of_times_is_as_good_as_a_row_of_them() -> None:
+    made = Forecaster().update_many("a", np.arange(3)[:, None], np.ones(3))
+    assert made.times.tolist() == [0, 1, 2]
 
 
 def test_columns_of_different_lengths_are_refused() -> None:
