@@ -278,6 +278,21 @@ def test_run_says_once_that_nobody_answers_and_goes_on_trying_until_sigterm_is_0
         assert "Traceback" not in daemon.said()
 
 
+def test_run_ends_at_once_though_who_is_there_never_answers(folder: Path) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        silent.settimeout(30)
+        servers = f"kafka.bootstrap_servers=127.0.0.1:{silent.getsockname()[1]}"
+        (folder / "silent.yaml").write_text("http: {port: 0}\n")
+        with running(folder, "-c", "silent.yaml", "--set", servers) as daemon:
+            connection, _ = silent.accept()
+            with connection:
+                asked = time.monotonic()
+                assert daemon.stop(signal.SIGTERM) == DONE
+                assert time.monotonic() - asked < 5
+
+
 def test_produce_needs_kafka(folder: Path) -> None:
     said = complaint(folder, WRONG_USAGE, "produce", "-c", "files.yaml", "data.csv")
     assert "transport: is 'file', produce needs 'kafka'" in said

@@ -187,9 +187,9 @@ class Worker:
         while not self._stop.is_set():
             self._transport = self._make_transport()
             try:
-                await self._transport.start(self)
-                self._trouble = None
-                return True
+                if await self._started(self._transport):
+                    self._trouble = None
+                    return True
             except TransportError as error:
                 self._trouble = str(error)
                 if time.monotonic() - told >= TELL_EVERY or not told:
@@ -200,6 +200,19 @@ class Worker:
                     async with asyncio.timeout(RETRY_EVERY):
                         await self._stop.wait()
         return False
+
+    async def _started(self, transport: Transport) -> bool:
+        """Start it; False where the wish to stop came first, which waits for no broker."""
+        starting, stopping = asyncio.create_task(transport.start(self)), asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+            return starting.done()
+        finally:
+            for task in (starting, stopping):
+                task.cancel()
+            await asyncio.wait((starting, stopping))
 
     async def _work(self) -> bool:
         """Fetch for all tasks; True at the end of the input or when told to stop, False to connect again."""
