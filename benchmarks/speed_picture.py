@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 OURS, OTHERS, LIMIT = "#08519c", "#9ecae1", "#bdbdbd"
+COLOURS = {"streamrnn": OURS, "others": OTHERS, "records only copied": LIMIT}
 
 
 def rates(lines: Iterable[str]) -> dict[str, float]:
@@ -25,11 +26,11 @@ def draw(path: Path, cases: dict[str, float], others: dict[str, float]) -> None:
     figure, axes = plt.subplots(figsize=(10, 0.32 * len(rows) + 1.0), dpi=110, layout="constrained")
     bars = axes.barh([name for name, *_ in rows], [rate for _, rate, _ in rows], color=[color for *_, color in rows])
     axes.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize=8)
+    patches = [mpl.patches.Patch(color=color, label=told) for told, color in COLOURS.items()]
+    axes.legend(handles=patches, frameon=False, ncols=3, fontsize=8, loc="lower right")
     axes.set_xscale("log")
     axes.set_xlim(left=100, right=4 * max(rate for _, rate, _ in rows))
-    axes.set_title(
-        "Forecasts a second, exactly once; dark: streamrnn, light: others, grey: the client's limit", loc="left"
-    )
+    axes.set_title("Forecasts a second, exactly once, logarithmic", loc="left")
     axes.title.set_fontsize(10)
     axes.tick_params(axis="y", labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
