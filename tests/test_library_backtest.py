@@ -227,6 +227,6 @@ def test_what_is_no_table_is_refused_in_clear_words(data: Any, arguments: dict[s
 
 def test_without_the_reader_of_frames_it_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "narwhals.stable.v2", None)  # as if it were not installed
-    with pytest.raises(ConfigError, match=r"data is a DataFrame\. .*pip install 'streamrnn\[frames\]'"):
+    with pytest.raises(ConfigError, match=r"data is a DataFrame\. .*pip install narwhals"):
         streamrnn.backtest(pl.DataFrame(LONG))
     assert streamrnn.backtest([1.0, 2.0], hidden=2).mean.shape == (2, 1, 1)
