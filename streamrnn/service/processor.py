@@ -157,7 +157,7 @@ class Processor:
         """How many of them have a value that stands still, as of one of the last learning boundaries."""
         return self.forecaster.frozen
 
-    def capture(self, offset: int) -> "Captured":
+    def capture(self, offset: int) -> Captured:
         """The state as it is now, isolated from what comes; it has yet to be checked."""
         began = time.thread_time()
         capture = self.writer.begin(offset)
