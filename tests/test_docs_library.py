@@ -9,7 +9,7 @@ from tests.service.program import ROOT
 
 
 def test_the_page_about_the_library_runs_from_top_to_bottom(tmp_path: Path) -> None:
-    said = run_blocks(ROOT / "docs/library.md", tmp_path)
+    said, _ = run_blocks(ROOT / "docs/library.md", tmp_path)
     assert "argument horizons: forecast.horizons: 0 is not a number of steps" in said
     assert '"12.5" stands where a number was expected' in said
     assert (tmp_path / "state.safetensors").is_file()
