@@ -72,7 +72,6 @@ async def prepare_topics(settings: KafkaSettings) -> Topics:
     output topic that is too small is left to the caller to judge.
     """
     state, output, dead_letter = settings.state_topic, settings.output_topic, settings.dead_letter_topic
-    forecasts = [output] if settings.anomaly_topic is None else [output, settings.anomaly_topic]
     ours = _ours(settings)
     async with _admin(settings) as admin:
         counts, missing, times = await _look(admin, settings)
@@ -95,7 +94,7 @@ async def prepare_topics(settings: KafkaSettings) -> Topics:
         dead_letter_partitions=counts[dead_letter],
         anomaly_partitions=counts.get(settings.anomaly_topic or "", 0),
         state_partitions=counts[state],
-        output_max_bytes=min(max_bytes[name] for name in forecasts),
+        output_max_bytes=min(max_bytes[name] for name in _of_forecasts(settings)),
         dead_letter_max_bytes=max_bytes[dead_letter],
         state_max_bytes=max_bytes[state],
     )
@@ -134,8 +133,12 @@ def _warn(settings: KafkaSettings, found: Mapping[str, Mapping[str, str]], times
 
 def _ours(settings: KafkaSettings) -> list[str]:
     """The topics that are written to."""
-    anomalies = [] if settings.anomaly_topic is None else [settings.anomaly_topic]
-    return [settings.output_topic, *anomalies, settings.dead_letter_topic, settings.state_topic]
+    return [*_of_forecasts(settings), settings.dead_letter_topic, settings.state_topic]
+
+
+def _of_forecasts(settings: KafkaSettings) -> list[str]:
+    """Those that forecasts are written to: all of them, and the anomalies."""
+    return [settings.output_topic] + ([] if settings.anomaly_topic is None else [settings.anomaly_topic])
 
 
 async def _look(
